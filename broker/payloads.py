@@ -1,0 +1,167 @@
+"""The JSON payloads, checked at the edge; `PROTOCOL.md` describes them for other languages."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from broker.errors import PayloadError
+
+ONLINE: Final = "online"
+OFFLINE: Final = "offline"
+
+MAX_JSON_BYTES = 64 * 1024  # the largest, a result with 1,000 labels in `top`, stays below
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}\z")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+    )
+
+
+class Counts(_Payload):
+    """What became of the frames a node received since its start."""
+
+    frames: Count = 0
+    answered: Count = 0
+    evicted: Count = 0
+    skipped: Count = 0
+    dropped: Count = 0
+
+
+class NodeState(_Payload):
+    """Whether a node works or pauses and why, and how it does.
+
+    Attributes:
+        reason: one sentence; empty while it works.
+        model: SHA-256 of the `.tflite` file it holds.
+        foreign_cpu: share of the CPUs that others use.
+        battery: charge, 0 to 1.
+        fixed_variant: the owner chose the variant; an assignment cannot change it.
+        variants: the variants its pack offers.
+    """
+
+    node: Id
+    state: Literal["working", "paused", "starting", "unassigned", "failed"]
+    reason: Annotated[str, StringConstraints(max_length=500)] = ""
+    pack: Name | None = None
+    variant: Name | None = None
+    model: Sha256 | None = None
+    inference_ms_p50: Milliseconds | None = None
+    inference_ms_p95: Milliseconds | None = None
+    foreign_cpu: Share | None = None
+    temperature_c: float | None = None
+    battery: Share | None = None
+    fixed_variant: bool = False
+    variants: list[Name] = Field(default_factory=list, max_length=256)
+    counts: Counts = Counts()
+    version: Name
+
+
+class Assignment(_Payload):
+    """What a node is to run; an empty `cameras` means all of them."""
+
+    pack: Name
+    variant: Name
+    model: Sha256
+    cameras: list[Id] = Field(default_factory=list, max_length=1000)
+
+
+class Contributor(_Payload):
+    """A node whose answer is part of a result, and its inference time."""
+
+    node: Id
+    variant: Name
+    ms: Milliseconds
+
+
+class LabelScore(_Payload):
+    """One label and its combined score."""
+
+    label: str
+    score: Share
+
+
+class Result(_Payload):
+    """The combined answer for one frame; the public contract for automations.
+
+    "No answer" is never "nothing seen": `status` tells them apart, and a result without an
+    answer carries neither a label nor a confidence.
+    """
+
+    camera: Id
+    frame: Count
+    captured_at: UtcTime
+    status: Literal["answered", "unsure", "no_answer"]
+    label: str | None
+    confidence: Share | None
+    top: list[LabelScore] = Field(max_length=1000)
+    decided: Literal["all", "certain", "deadline"]
+    contributors: list[Contributor] = Field(max_length=1000)
+    expected: Count
+    missing: list[Id] = Field(max_length=1000)
+    latency_ms: Milliseconds
+    deadline_ms: Count
+    pack: Name
+
+    @model_validator(mode="after")
+    def _no_answer_says_nothing(self) -> Self:
+        answer = (self.label, self.confidence, *self.top, *self.contributors)
+        if self.status == "no_answer" and any(part is not None for part in answer):
+            msg = "a result with status no_answer carries no label, confidence or contributor"
+            raise ValueError(msg)
+        if self.status == "answered" and (self.label is None or self.confidence is None):
+            msg = "an answered result carries a label and a confidence"
+            raise ValueError(msg)
+        return self
+
+
+PayloadT = TypeVar("PayloadT", bound=BaseModel)
+
+
+def parse(model: type[PayloadT], payload: bytes) -> PayloadT:
+    """Return the payload as `model`.
+
+    Raises:
+        PayloadError: too long, not JSON, or not this model; the reason names the first field
+            that is wrong.
+    """
+    if len(payload) > MAX_JSON_BYTES:
+        raise PayloadError(f"{len(payload)} bytes of JSON, more than {MAX_JSON_BYTES}")
+    try:
+        return model.model_validate_json(payload)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:80]
+        raise PayloadError(f"{model.__name__} {where}: {first['msg']}".replace(" :", ":")) from exc
+
+
+def dump(payload: BaseModel) -> bytes:
+    """Return the payload as JSON bytes, times in ISO 8601 with their zone."""
+    return payload.model_dump_json().encode()
+
+
+def utc_now() -> datetime:
+    """Return the wall time, aware and in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""The variants: their packs, pre-processing, TFLite runtime and the ensemble arithmetic."""

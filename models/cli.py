@@ -1,0 +1,230 @@
+"""`idlesight-models`: train, export and evaluate variants, look into packs.
+
+PyTorch is imported only by the commands that need it, so `pack` and `evaluate` work on a device
+that has the TFLite runtime alone.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from models.ensemble import Rule
+from models.errors import ModelsError
+from models.pack import load_pack
+from models.specs import VARIANTS, macs, parameters
+
+EXAMPLES = """examples:
+  idlesight-models specs --classes 1000
+  idlesight-models train ./cifar10/train --variants V1,V2,V3 --run runs/cifar10
+  idlesight-models export runs/cifar10 --name cifar10 --out packs/cifar10
+  idlesight-models evaluate ./cifar10/test --pack packs/cifar10
+  idlesight-models pack packs/cifar10
+"""
+
+Parsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = _parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        return command(options)
+    except ModelsError as exc:
+        print(f"idlesight-models: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="idlesight-models",
+        description="Train, export, pack and evaluate the variants of a classifier.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_specs(commands)
+    _add_train(commands)
+    _add_export(commands)
+    _add_evaluate(commands)
+    _add_pack(commands)
+    return parser
+
+
+def _add_specs(commands: Parsers) -> None:
+    parser = commands.add_parser("specs", help="list the paper's variants, parameters and MACs")
+    parser.add_argument("--classes", type=_positive, default=10, help="C (default: 10)")
+    parser.set_defaults(command=_specs)
+
+
+def _add_train(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train variants on a folder with one folder of pictures a class",
+        description="Train variants in two stages; the same command continues an interrupted run.",
+        epilog="examples:\n"
+        "  idlesight-models train ./pictures --variants V1,V2,V3 --epochs 5\n"
+        "  idlesight-models train ./pictures --pretrained mobilenet_v2_0.35.npz --order together\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="folder of class folders")
+    parser.add_argument(
+        "--variants", type=_names, default=("V1", "V2", "V3"), help="(default: V1,V2,V3)"
+    )
+    parser.add_argument(
+        "--run", type=Path, default=Path("runs/latest"), help="(default: %(default)s)"
+    )
+    parser.add_argument("--pretrained", type=Path, help="ImageNet weights of the trunk (.npz)")
+    parser.add_argument(
+        "--order",
+        choices=("ascending", "together"),
+        default="ascending",
+        help="each variant from the trunk of the one before, or all on every batch as in the "
+        "paper (default: %(default)s)",
+    )
+    parser.add_argument("--epochs", type=_positive, default=5, help="of all layers (default: 5)")
+    parser.add_argument("--head-epochs", type=_positive, default=5, help="of stage 1 (default: 5)")
+    parser.add_argument("--batch-size", type=_positive, default=128, help="(default: 128)")
+    parser.add_argument("--learning-rate", type=_positive_number, default=1.5e-3, help="peak")
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.add_argument("--threads", type=_positive, help="CPU threads (default: all)")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile: slow start, faster epochs"
+    )
+    parser.set_defaults(command=_lazily("models.training.commands", "train_command"))
+
+
+def _add_export(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a run's finished variants as TFLite files in a pack",
+        description="Export finished variants, check each file against its network on pictures, "
+        "choose the rule on the run's validation part and write the pack.",
+    )
+    parser.add_argument("run", type=Path, help="folder of the training run")
+    parser.add_argument("--data", type=Path, required=True, help="the folder it was trained on")
+    parser.add_argument("--name", required=True, help="the pack's name")
+    parser.add_argument("--version", default="1", help="the pack's version (default: 1)")
+    parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
+    parser.add_argument("--description", default="", help="one sentence on what it recognises")
+    parser.add_argument("--source", default="", help="where the pictures come from, and licence")
+    parser.add_argument(
+        "--k", type=_positive, default=2, help="scores an answer keeps (default: 2)"
+    )
+    parser.add_argument("--alpha", type=float, default=1.0, help="of Eq. 1 (default: 1)")
+    parser.set_defaults(command=_lazily("models.training.commands", "export_command"))
+
+
+def _add_evaluate(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a pack's accuracy on labelled pictures",
+        description="Top-1 accuracy of each variant and of the ensemble, through the TFLite files.",
+        epilog="examples:\n"
+        "  idlesight-models evaluate ./cifar10/test\n"
+        "  idlesight-models evaluate ./cifar10/test --k 1 --rule paper --limit 1000 --json\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="folder of class folders named as the labels")
+    parser.add_argument("--pack", type=Path, help="folder or zip (default: the pack shipped)")
+    parser.add_argument("--k", type=_positive, help="scores an answer keeps (default: the pack's)")
+    parser.add_argument("--rule", choices=get_args(Rule), help="(default: the pack's)")
+    parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
+    parser.add_argument("--threads", type=_positive, default=1, help="(default: 1)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(command=_lazily("models.evaluation.commands", "evaluate_command"))
+
+
+def _add_pack(commands: Parsers) -> None:
+    parser = commands.add_parser("pack", help="verify a pack and say what is in it")
+    parser.add_argument("pack", type=Path, nargs="?", help="folder or zip (default: as shipped)")
+    parser.set_defaults(command=_pack)
+
+
+def _specs(options: argparse.Namespace) -> int:
+    print(f"{'variant':8} {'ρ':>4} {'width':>6} {'head':>5} {'parameters':>11} {'MACs':>8}")
+    for spec in VARIANTS.values():
+        count, million_macs = parameters(spec, options.classes), macs(spec, options.classes) / 1e6
+        print(
+            f"{spec.name:8} {spec.resolution:4} {spec.width:6g} {spec.head_channels:5} "
+            f"{count:11,} {million_macs:7.1f}M"
+        )
+    return 0
+
+
+def _pack(options: argparse.Namespace) -> int:
+    pack = load_pack(options.pack)
+    manifest = pack.manifest
+    print(
+        f"{manifest.name} {manifest.version}: {len(pack.labels)} labels, rule {manifest.rule}, ",
+        end="",
+    )
+    print(f"k = {manifest.k}, α = {manifest.alpha:g}; every file matches its SHA-256")
+    print(f"  {'variant':8} {'ρ':>4} {'precision':9} {'kB':>6} {'validation':>10}  model")
+    for entry in manifest.variants:
+        accuracy = entry.validation_accuracy
+        shown = "–" if accuracy is None else f"{accuracy:.2%}"
+        size_kb = len(pack.model(entry.name)) / 1000
+        print(
+            f"  {entry.name:8} {entry.resolution:4} {entry.precision:9} {size_kb:6.0f} "
+            f"{shown:>10}  {entry.sha256[:12]}"
+        )
+    print(f"  labels: {', '.join(pack.labels)}")
+    return 0
+
+
+def _lazily(module: str, function: str) -> Command:
+    """Return a command that imports its module, and with it PyTorch, only when it is run."""
+
+    def command(options: argparse.Namespace) -> int:
+        try:
+            loaded = importlib.import_module(module)
+        except ModuleNotFoundError as exc:
+            raise ModelsError(
+                f"this command needs {exc.name}: pip install 'idlesight[train]'"
+            ) from exc
+        result: int = getattr(loaded, function)(options)
+        return result
+
+    return command
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    unknown = [name for name in names if name not in VARIANTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown)} is no variant; choose from {', '.join(VARIANTS)}"
+        )
+    return names
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def _positive_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Accuracy of variants and ensembles, measured through the files that nodes run."""

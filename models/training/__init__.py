@@ -1,0 +1,1 @@
+"""Training and export of variants; PyTorch lives here and nowhere else."""

@@ -1,0 +1,130 @@
+"""One stream of augmented pictures that all variants of a family share.
+
+Pictures are drawn, flipped, turned, shifted and mixed once; each variant then samples the same
+picture at its own resolution, so what varies between variants is what they see, not the data.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How far a picture is changed.
+
+    Attributes:
+        rotation_degrees: largest turn to either side.
+        shift: largest shift along each axis as a share of the side.
+        mixup_alpha: α of MixUp's beta distribution (arXiv 1710.09412); 0 leaves pictures unmixed.
+    """
+
+    rotation_degrees: float = 12.0
+    shift: float = 0.1
+    mixup_alpha: float = 0.2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Pictures to be sampled at any resolution, and the soft classes they show.
+
+    Attributes:
+        pixels: shape (B, 3, S, S), RGB 0–255, mixed but not yet turned.
+        transforms: shape (B, 2, 3), what `sample` applies.
+        targets: shape (B, C), rows sum to 1.
+    """
+
+    pixels: Tensor
+    transforms: Tensor
+    targets: Tensor
+
+    def sample(self, resolution: int) -> Tensor:
+        """Return the pictures as (B, 3, resolution, resolution), RGB 0–255, channels last."""
+        side = self.pixels.shape[-1]
+        grid_side = resolution if side <= resolution else side
+        grid = functional.affine_grid(
+            self.transforms, [len(self.pixels), 3, grid_side, grid_side], align_corners=False
+        )
+        turned = functional.grid_sample(
+            self.pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        )
+        return resize(turned, resolution).contiguous(memory_format=torch.channels_last)
+
+
+def batches(
+    pixels: Tensor,
+    targets: Tensor,
+    class_count: int,
+    batch_size: int,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+) -> Iterator[Batch]:
+    """Yield one epoch, `batch_count` augmented batches in random order.
+
+    Args:
+        pixels: shape (N, 3, S, S), uint8.
+        targets: shape (N,).
+        class_count: C.
+        batch_size: B.
+        augmentation: how far pictures are changed.
+        generator: the only source of randomness, so that a resumed run repeats nothing.
+    """
+    order = torch.randperm(len(targets), generator=generator)
+    for chosen in order.split(batch_size)[: batch_count(len(targets), batch_size)]:
+        one_hot = functional.one_hot(targets[chosen], class_count).float()  # (B, C)
+        mixed, soft = _mix_up(pixels[chosen].float(), one_hot, augmentation.mixup_alpha, generator)
+        yield Batch(mixed, _transforms(len(chosen), augmentation, generator), soft)
+
+
+def batch_count(picture_count: int, batch_size: int) -> int:
+    """Return how many batches an epoch has: a remainder under half a batch is left out of it.
+
+    A batch of one or two would upset batch normalisation more than it teaches.
+    """
+    whole, remainder = divmod(picture_count, batch_size)
+    return max(1, whole + (2 * remainder >= batch_size))
+
+
+def resize(pictures: Tensor, resolution: int) -> Tensor:
+    """Return pictures (B, 3, S, S) at (B, 3, ρ, ρ), bilinear, antialiased when they shrink.
+
+    This is what Pillow's bilinear filter does, so nodes and training see the same.
+    """
+    if pictures.shape[-1] == resolution:
+        return pictures
+    return functional.interpolate(
+        pictures,
+        size=(resolution, resolution),
+        mode="bilinear",
+        align_corners=False,
+        antialias=pictures.shape[-1] > resolution,
+    )
+
+
+def _mix_up(
+    pixels: Tensor, targets: Tensor, alpha: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    if alpha <= 0:
+        return pixels, targets
+    # Beta(α, α) as a ratio of gamma draws: torch's own sampler takes no generator.
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        share = float(torch.distributions.Beta(alpha, alpha).sample())
+    partner = torch.randperm(len(pixels), generator=generator)
+    return pixels.lerp(pixels[partner], 1 - share), targets.lerp(targets[partner], 1 - share)
+
+
+def _transforms(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Return (count, 2, 3) affine maps from output to input coordinates, both in [-1, 1]."""
+    draws = torch.rand(count, 3, generator=generator) * 2 - 1  # (B, 3) in [-1, 1]
+    angle = torch.deg2rad(draws[:, 0] * augmentation.rotation_degrees)
+    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    shift = draws[:, 1:] * 2 * augmentation.shift  # the side is 2 long in these coordinates
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    top = torch.stack([flip * cosine, -sine, shift[:, 0]], dim=1)
+    bottom = torch.stack([flip * sine, cosine, shift[:, 1]], dim=1)
+    return torch.stack([top, bottom], dim=1)

@@ -1,0 +1,31 @@
+"""Errors of training and export.
+
+ModelsError
+└── TrainingError
+    ├── DatasetError      the folder of labelled pictures cannot be trained on
+    ├── CheckpointError   a run cannot be resumed from what its folder holds
+    ├── WeightsError      the pretrained weights are not those of this network
+    └── ExportError       the exported graph does not do what the network does
+"""
+
+from models.errors import ModelsError
+
+
+class TrainingError(ModelsError):
+    """Root of what goes wrong while training and exporting."""
+
+
+class DatasetError(TrainingError):
+    """The folder of labelled pictures cannot be trained on."""
+
+
+class CheckpointError(TrainingError):
+    """A run cannot be resumed from what its folder holds."""
+
+
+class WeightsError(TrainingError):
+    """The pretrained weights are not those of this network."""
+
+
+class ExportError(TrainingError):
+    """The exported graph does not do what the network does."""

@@ -346,8 +346,18 @@ async def open_connection(
     will: Will | None,
     version: Version,
     on_message: Callable[[Message], None],
+    answer_timeout_s: float,
 ) -> Connection:
     """Return a connection the broker has accepted, within `connect_timeout_s`.
+
+    Args:
+        settings: where the broker is.
+        tls: the context for TLS, None without.
+        client_id: unique on the broker.
+        will: what the broker publishes when the connection is lost.
+        version: the MQTT version to speak.
+        on_message: called for every message.
+        answer_timeout_s: bound from CONNECT to CONNACK alone.
 
     Raises:
         AuthenticationError: the broker refuses the login.
@@ -362,12 +372,13 @@ async def open_connection(
             connection = Connection(
                 settings, client_id=client_id, will=will, version=version, on_message=on_message
             )
-            await connection.handshake(dialled)
+            async with asyncio.timeout(answer_timeout_s):
+                await connection.handshake(dialled)
             return connection
     except TimeoutError as exc:
         error = ProtocolRefusedError if sent else BrokerUnreachableError
-        reason = f"no answer within {settings.connect_timeout_s:g} s"
-        raise error(settings.url, reason) from exc
+        timeout_s = min(answer_timeout_s, settings.connect_timeout_s)
+        raise error(settings.url, f"no answer within {timeout_s:g} s") from exc
     except OSError as exc:
         raise BrokerUnreachableError(settings.url, exc.strerror or str(exc)) from exc
 

@@ -32,6 +32,9 @@ BACKOFF_FIRST_S = 0.2
 BACKOFF_CAP_S = 10.0
 STABLE_S = 5.0  # a link that held so long was a good one: the backoff starts anew
 FAREWELL_TIMEOUT_S = 2.0
+# A broker of 3.1.1 alone may wait for more bytes instead of refusing a CONNECT of MQTT 5 (amqtt
+# does, given a will): the attempt with the other version must not come after a long timeout.
+FALLBACK_TIMEOUT_S = 1.0
 # Messages that arrive before `on_connect` has returned wait; above it the oldest is evicted.
 MAX_HELD = 4096
 
@@ -181,6 +184,8 @@ class Session:
     async def _open(self, tls: ssl.SSLContext | None) -> Connection:
         versions = self._versions()
         for version in versions:
+            last = version == versions[-1]
+            timeout_s = self._settings.connect_timeout_s
             try:
                 connection = await open_connection(
                     self._settings,
@@ -189,10 +194,11 @@ class Session:
                     will=self._will,
                     version=version,
                     on_message=self._receive,
+                    answer_timeout_s=timeout_s if last else min(timeout_s, FALLBACK_TIMEOUT_S),
                 )
             except ProtocolRefusedError as exc:
                 logger.debug("MQTT %s refused: %s", version, exc)
-                if version == versions[-1]:
+                if last:
                     raise
             else:
                 self._version = version

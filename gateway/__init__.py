@@ -1,0 +1,1 @@
+"""Cameras in, frames out, answers in, results out: the house's end of idlesight."""

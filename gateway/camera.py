@@ -1,0 +1,255 @@
+"""One camera: a thread that takes and encodes pictures, of which the event loop gets the newest."""
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.codecs import MAX_JPEG_BYTES
+from broker.payloads import utc_now
+from gateway.errors import SourceError, SourceOpenError
+from gateway.pacing import Pacer
+from gateway.picture import encode_jpeg, square
+from gateway.settings import CameraSettings, masked
+from gateway.sources import Shot, endless, shots
+
+logger = logging.getLogger(__name__)
+
+# Between attempts to open a source: soon enough after a camera's reboot, and a camera that was
+# given away costs one connection attempt in half a minute.
+FIRST_BACKOFF_S = 1.0
+LONGEST_BACKOFF_S = 30.0
+SHORTEST_BACKOFF_S = 0.5
+
+# A thread that sits in a read of a dead camera comes back after that read's own timeout, or with
+# the process; nobody waits longer than this for it.
+STOP_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Capture:
+    """One picture, ready for the wire.
+
+    Attributes:
+        jpeg: square, no larger than the nodes need.
+        captured_at: aware UTC.
+    """
+
+    jpeg: bytes
+    captured_at: datetime
+
+
+@dataclass(slots=True)
+class CameraCounts:
+    """What became of a camera's pictures since its start."""
+
+    taken: int = 0
+    replaced: int = 0
+    unreadable: int = 0
+    outages: int = 0
+
+
+def backoff_s(attempt: int, rng: random.Random) -> float:
+    """Return how long to wait before attempt number `attempt` ≥ 1: capped, with full jitter."""
+    longest_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(attempt - 1, 10))
+    return rng.uniform(SHORTEST_BACKOFF_S, longest_s)
+
+
+class Camera:
+    """Takes pictures from one source until that ends.
+
+    A source that cannot be opened or breaks off is said once, and then tried again and again.
+
+    Attributes:
+        name: the camera's id.
+        settings: the camera's.
+        available: whether its source gives pictures, as far as is known.
+        failed: whether it ended because its source gave none.
+        counts: what became of the pictures.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: CameraSettings,
+        *,
+        side: int,
+        rng: random.Random,
+        retry: bool = True,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare a camera; nothing is opened yet.
+
+        Args:
+            name: its id.
+            settings: its own.
+            side: the largest ρ in use, in pixels.
+            rng: for the backoff's jitter.
+            retry: whether a source that is meant to end is tried again when it cannot be read.
+            on_change: called in the event loop whenever `available` has changed.
+        """
+        self.name = name
+        self.settings = settings
+        self.available = False
+        self.failed = False
+        self.counts = CameraCounts()
+        self._side = side
+        self._rng = rng
+        self._retry = retry or endless(settings)
+        self._on_change = on_change
+        self._stop = threading.Event()
+
+    async def captures(self) -> AsyncIterator[Capture]:
+        """Yield the newest picture each time there is one; end when the source has ended.
+
+        Pictures that come while the consumer is busy replace each other and are counted.
+        """
+        inbox = _Inbox(asyncio.get_running_loop())
+        thread = threading.Thread(
+            target=self._run, args=(inbox,), name=f"camera {self.name}", daemon=True
+        )
+        thread.start()
+        try:
+            while (capture := await inbox.take()) is not None:
+                yield capture
+        finally:
+            self._stop.set()
+            await inbox.wait_closed(STOP_TIMEOUT_S)
+
+    def _run(self, inbox: "_Inbox") -> None:
+        failure: Exception | None = None
+        try:
+            self._take_all(inbox)
+        except Exception as exc:  # noqa: BLE001 - raised again in the event loop
+            failure = exc
+        inbox.close(failure)
+
+    def _take_all(self, inbox: "_Inbox") -> None:
+        attempt = 0
+        while not self._stop.is_set():
+            taken_before = self.counts.taken
+            try:
+                self._take(inbox)
+                if not self.settings.is_url:
+                    self._set_available(inbox, False, None)
+                    return
+                if self.counts.taken == taken_before:
+                    raise SourceOpenError(f"{masked(self.settings.source)} ended without a picture")
+                # A snapshot URL holds one picture at a time: fetch the next when it is due.
+                wait_s = 1 / self.settings.fps
+            except SourceError as exc:
+                if not self._retry:
+                    self._give_up(inbox, exc)
+                    return
+                attempt = 1 if self.counts.taken > taken_before else attempt + 1
+                self._set_available(inbox, False, exc)
+                wait_s = backoff_s(attempt, self._rng)
+            self._stop.wait(wait_s)
+
+    def _take(self, inbox: "_Inbox") -> None:
+        pacer = Pacer(self.settings.fps)
+        for shot in shots(self.settings, self._side, self._count_unreadable):
+            if shot.media_s is not None:
+                self._stop.wait(pacer.wait_s(shot.media_s, time.monotonic()))
+            if self._stop.is_set():
+                return
+            capture = self._capture(shot)
+            self.counts.taken += 1
+            self._set_available(inbox, True, None)
+            inbox.put(capture, self._count_replaced)
+
+    def _capture(self, shot: Shot) -> Capture:
+        captured_at = utc_now()
+        picture = square(shot.picture, self._side, self.settings.fit)
+        jpeg = encode_jpeg(picture, self.settings.jpeg_quality, MAX_JPEG_BYTES)
+        return Capture(jpeg, captured_at)
+
+    def _give_up(self, inbox: "_Inbox", exc: SourceError) -> None:
+        logger.error("camera %s: %s", self.name, exc)
+        self.failed = True
+        self._set_available(inbox, False, None)
+
+    def _set_available(self, inbox: "_Inbox", available: bool, exc: SourceError | None) -> None:
+        if available == self.available and (available or self.counts.outages):
+            return
+        self.available = available
+        if available:
+            logger.info("camera %s gives pictures", self.name)
+        elif exc is not None:
+            self.counts.outages += 1
+            logger.warning("camera %s: %s; it is tried again and again", self.name, exc)
+        inbox.call(self._on_change)
+
+    def _count_unreadable(self) -> None:
+        self.counts.unreadable += 1
+        if self.counts.unreadable == 1:
+            logger.warning(
+                "camera %s: something in %s cannot be read and is skipped; this is said once",
+                self.name,
+                masked(self.settings.source),
+            )
+
+    def _count_replaced(self) -> None:
+        self.counts.replaced += 1
+
+
+class _Inbox:
+    """Hands captures from a thread to the event loop: one place, where the newest wins."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._wake = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._capture: Capture | None = None
+        self._failure: Exception | None = None
+
+    async def take(self) -> Capture | None:
+        """Return the newest capture not taken yet, or None once the thread is through."""
+        await self._wake.wait()
+        self._wake.clear()
+        capture, self._capture = self._capture, None
+        if self._closed.is_set():
+            self._wake.set()
+            if capture is None and self._failure is not None:
+                raise self._failure
+        return capture
+
+    async def wait_closed(self, timeout_s: float) -> None:
+        """Wait until the thread is through, or no longer than that."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._closed.wait()
+        except TimeoutError:
+            logger.debug("a camera thread is left to end by itself")
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function in the event loop; from the thread."""
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:  # the loop is closed: nobody is interested any more
+            logger.debug("the event loop is gone")
+
+    def put(self, capture: Capture, on_replaced: Callable[[], None]) -> None:
+        """Leave a capture; from the thread."""
+
+        def arrive() -> None:
+            if self._capture is not None:
+                on_replaced()
+            self._capture = capture
+            self._wake.set()
+
+        self.call(arrive)
+
+    def close(self, failure: Exception | None) -> None:
+        """Say that nothing more comes, and why if that is a fault; from the thread."""
+
+        def arrive() -> None:
+            self._failure = failure
+            self._closed.set()
+            self._wake.set()
+
+        self.call(arrive)

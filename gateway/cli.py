@@ -1,0 +1,212 @@
+"""The `idlesight-gateway` command."""
+
+import argparse
+import asyncio
+import logging
+import random
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from broker.errors import AuthenticationError, BrokerSettingsError
+from broker.session import BrokerSettings
+from gateway.errors import SettingsError
+from gateway.gateway import Gateway
+from gateway.settings import GatewaySettings, effective_yaml, load_settings
+from models.errors import PackError
+from models.pack import Pack, load_pack
+
+EXIT_OK = 0
+EXIT_CAMERA_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+_EXAMPLES = """\
+examples:
+  idlesight-gateway check --config home.yaml
+      print the settings in effect, or what is wrong with them
+  idlesight-gateway run --config home.yaml
+      serve until Ctrl-C
+  idlesight-gateway run --config replay.yaml --wait-for-nodes 3 --exit-when-done
+      send a directory of images through three nodes and end
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return the exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except (SettingsError, PackError, AuthenticationError, BrokerSettingsError) as exc:
+        print(f"idlesight-gateway: {exc}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; each subcommand leaves its function in `command`."""
+    parser = argparse.ArgumentParser(
+        prog="idlesight-gateway",
+        description="Cameras in, frames out, answers in, results out.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_check(commands)
+    return parser
+
+
+def run_until_signal(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """Run a coroutine to its end or until a signal; return the exit code.
+
+    Ctrl-C and SIGTERM cancel it and wait for it to clean up: 130 and 0.
+    """
+    return asyncio.run(_until_signal(work))
+
+
+async def _until_signal(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    codes = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_OK}
+    received: list[int] = []
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work(), name="main")
+
+    def stop(code: int) -> None:
+        received.append(code)
+        task.cancel()
+
+    for number, code in codes.items():
+        loop.add_signal_handler(number, stop, code)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return received[0]
+    finally:
+        for number in codes:
+            loop.remove_signal_handler(number)
+    return EXIT_OK
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("run", help="serve the cameras of a settings file")
+    _add_config(parser)
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="use this broker instead of the file's, for example mqtt://127.0.0.1:1883",
+    )
+    parser.add_argument(
+        "--wait-for-nodes",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="open the cameras only when N nodes work",
+    )
+    parser.add_argument(
+        "--exit-when-done",
+        action="store_true",
+        help="end when every camera's files are through; URLs and loops never are",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log every detail")
+    parser.set_defaults(command=_run)
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "check", help="print the settings in effect, or what is wrong with them"
+    )
+    _add_config(parser)
+    parser.set_defaults(command=_check)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="home.yaml")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; write for example 3")
+    return int(text)
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = load_settings(options.config)
+    pack = load_pack(settings.pack)
+    print(effective_yaml(settings), end="")
+    variants = ", ".join(entry.name for entry in pack.manifest.variants)
+    print(f"# pack {pack.name} {pack.manifest.version}: {len(pack.labels)} labels, {variants}")
+    for name, camera in settings.cameras.items():
+        if not camera.is_url and not Path(camera.source).exists():
+            print(
+                f"idlesight-gateway: cameras.{name}.source: {camera.source} does not exist yet; "
+                "the camera will be tried again and again until it does",
+                file=sys.stderr,
+            )
+    return EXIT_OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("PIL").setLevel(logging.WARNING)
+    settings = load_settings(options.config)
+    if options.broker is not None:
+        broker = BrokerSettings.parse_url(options.broker)
+        settings = settings.model_copy(update={"broker": broker})
+    pack = load_pack(settings.pack)
+    gateway = Gateway(
+        settings,
+        pack,
+        rng=random.SystemRandom(),
+        retry=not options.exit_when_done,
+        on_ready=lambda: print(_ready_line(settings, pack), flush=True),
+    )
+    code = run_until_signal(lambda: _serve(gateway, options))
+    for line in _summary(gateway):
+        print(line, file=sys.stderr)
+    if code == EXIT_OK and any(camera.failed for camera in gateway.cameras.values()):
+        return EXIT_CAMERA_FAILED
+    return code
+
+
+async def _serve(gateway: Gateway, options: argparse.Namespace) -> None:
+    try:
+        await gateway.run(
+            exit_when_done=options.exit_when_done, wait_for_nodes=options.wait_for_nodes
+        )
+    except ExceptionGroup as group:
+        raise _told_by(group) from None
+
+
+def _told_by(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the error that a person can act on, out of a group of one; else the group."""
+    first = group.exceptions[0]
+    if isinstance(first, ExceptionGroup):
+        return _told_by(first)
+    return first if isinstance(first, (AuthenticationError, BrokerSettingsError)) else group
+
+
+def _ready_line(settings: GatewaySettings, pack: Pack) -> str:
+    cameras = ", ".join(settings.cameras)
+    return (
+        f"ready: gateway {settings.gateway} on {settings.broker.url}, "
+        f"pack {pack.name} {pack.manifest.version}, cameras {cameras}"
+    )
+
+
+def _summary(gateway: Gateway) -> list[str]:
+    counts = ", ".join(f"{kind} {count}" for kind, count in sorted(gateway.counts.items()))
+    return [f"counts: {counts}"] if counts else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""The gateway's settings: one YAML file, validated once, frozen from then on.
+
+Every mistake in the file becomes one sentence that names the file, the setting, what is wrong
+with it and what to do.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from broker.session import BrokerSettings
+from gateway.errors import SettingsError
+
+# A settings file is written by hand; anything larger is some other file.
+MAX_FILE_BYTES = 1024 * 1024
+
+# The alphabet of broker.topics, so that a bad id is refused with its place in the file.
+Id = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"), Field(examples=["front_door"])
+]
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CameraSettings(_Settings):
+    """Where one camera's pictures come from and what is asked about them.
+
+    Attributes:
+        source: a directory of images, a video file, or a URL that FFmpeg can open.
+        name: what people call it; its id in words where absent.
+        fps: frames published a second, at most.
+        deadline_ms: how long answers to a frame are waited for, from its publishing on.
+        min_confidence: below it a result is `unsure`, never an answer.
+        loop: whether a directory or a file starts again at its end.
+        pan: whether a crop wanders over each of a directory's images, as a moving camera's would.
+        fit: how a picture becomes square: by its centre or by stretching.
+        jpeg_quality: of the frames published.
+    """
+
+    source: Annotated[str, Field(min_length=1, examples=["rtsp://192.168.1.20/stream"])]
+    name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    fps: Annotated[float, Field(gt=0, le=60, examples=[2])] = 1.0
+    deadline_ms: Annotated[int, Field(ge=10, le=60_000, examples=[500])] = 500
+    min_confidence: Annotated[float, Field(ge=0, le=1, examples=[0.5])] = 0.5
+    loop: Annotated[bool, Field(examples=[True])] = False
+    pan: Annotated[bool, Field(examples=[True])] = False
+    fit: Annotated[Literal["crop", "stretch"], Field(examples=["crop"])] = "crop"
+    jpeg_quality: Annotated[int, Field(ge=10, le=95, examples=[85])] = 85
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the source is a URL and so never ends by itself."""
+        return "://" in self.source
+
+    @field_validator("source")
+    @classmethod
+    def _resolve(cls, source: str, info: ValidationInfo) -> str:
+        if "://" in source:
+            return source
+        base = (info.context or {}).get("directory", Path())
+        return str(base / Path(source).expanduser())
+
+    @model_validator(mode="after")
+    def _check_replay(self) -> "CameraSettings":
+        if self.is_url and (self.loop or self.pan):
+            setting = "loop" if self.loop else "pan"
+            raise ValueError(f"{setting} is for files, not for a URL; remove {setting}")
+        return self
+
+
+def _off_is_a_word(value: object) -> object:
+    # YAML 1.1 reads a bare `off` as false.
+    return "off" if value is False else value
+
+
+class HomeAssistantSettings(_Settings):
+    """How Home Assistant learns of the cameras.
+
+    Attributes:
+        discovery: `component` announces each entity by itself, which every version understands.
+        prefix: Home Assistant's own discovery prefix.
+    """
+
+    discovery: Annotated[
+        Literal["component", "off"],
+        BeforeValidator(_off_is_a_word),
+        Field(examples=["component"]),
+    ] = "component"
+    prefix: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=128)
+    ] = "homeassistant"
+
+
+def _broker_from_url(value: object) -> object:
+    return BrokerSettings.parse_url(value) if isinstance(value, str) else value
+
+
+class GatewaySettings(_Settings):
+    """Everything a gateway is told.
+
+    Attributes:
+        gateway: this gateway's id, a part of every topic.
+        prefix: the first part of every topic.
+        broker: where the MQTT broker is, as a URL or as its parts.
+        pack: directory or zip of the model pack; None for the one that ships.
+        cameras: by id, which is a part of the camera's topics.
+        homeassistant: how Home Assistant learns of the cameras.
+    """
+
+    gateway: Id = "home"
+    prefix: Id = "idlesight"
+    broker: Annotated[
+        BrokerSettings,
+        BeforeValidator(_broker_from_url),
+        Field(examples=["mqtt://127.0.0.1:1883"]),
+    ] = BrokerSettings()
+    pack: Path | None = None
+    cameras: Annotated[
+        dict[Id, CameraSettings],
+        Field(min_length=1, max_length=256, examples=["{porch: {source: ./pictures}}"]),
+    ]
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
+
+    @field_validator("broker")
+    @classmethod
+    def _resolve_ca_file(cls, broker: BrokerSettings, info: ValidationInfo) -> BrokerSettings:
+        if broker.ca_file is None:
+            return broker
+        base: Path = (info.context or {}).get("directory", Path())
+        return broker.model_copy(update={"ca_file": base / broker.ca_file.expanduser()})
+
+    @field_validator("pack")
+    @classmethod
+    def _resolve_pack(cls, pack: Path | None, info: ValidationInfo) -> Path | None:
+        if pack is None:
+            return None
+        base: Path = (info.context or {}).get("directory", Path())
+        return base / pack.expanduser()
+
+
+def load_settings(file: Path) -> GatewaySettings:
+    """Return the settings in a YAML file; paths in it are relative to its own directory.
+
+    Raises:
+        SettingsError: one sentence: file, setting, what is wrong, what to do.
+    """
+    data = _read(file)
+    try:
+        return GatewaySettings.model_validate(data, context={"directory": file.parent})
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False)
+        more = f" ({len(errors) - 1} more after it)" if len(errors) > 1 else ""
+        raise SettingsError(f"{file}: {_sentence(errors[0])}{more}") from None
+
+
+def effective_yaml(settings: GatewaySettings) -> str:
+    """Return the settings with every default filled in, as YAML, passwords masked."""
+    data = settings.model_dump(mode="json")
+    for camera in data["cameras"].values():
+        camera["source"] = masked(camera["source"])
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def masked(source: str) -> str:
+    """Return a source fit for logs: a URL without its user and password."""
+    return _CREDENTIALS.sub("***@", source)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read(file: Path) -> object:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+        text = content.decode()
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{file}: there is no such file; write one, starting from home.example.yaml"
+        ) from None
+    except OSError as exc:
+        raise SettingsError(f"{file}: cannot be read ({exc.strerror}); check the path") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file}: is not UTF-8 text; save it as UTF-8") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise SettingsError(f"{file}: is larger than 1 MiB; this cannot be a settings file")
+    try:
+        data: object = yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise SettingsError(f"{file}: {place}{exc.problem or 'not YAML'}; correct it") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        reason = " ".join(str(exc).split())
+        raise SettingsError(f"{file}: is not YAML ({reason}); correct it") from None
+    if not isinstance(data, dict):
+        raise SettingsError(
+            f"{file}: holds no settings; start with `cameras:`, see home.example.yaml"
+        )
+    return data
+
+
+def _sentence(error: ErrorDetails) -> str:
+    path = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    known = _fields_at(error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{path} is not a setting; {_proposal(str(error['loc'][-1]), list(known))}"
+    if error["loc"] and error["loc"][-1] == "[key]":
+        return (
+            f"{path} is no usable id; use letters, digits, _ and -, at most 64, in quotes if "
+            "YAML takes it for a number or a truth value"
+        )
+    example = _example(known.get(str(error["loc"][-1])) if error["loc"] else None)
+    if error["type"] == "missing":
+        return f"{path} is missing; add it{example}"
+    if error["type"] == "value_error":
+        return f"{path or 'settings'}: {error['ctx']['error']}"
+    problem = error["msg"].removeprefix("Input ")
+    return f"{path} {problem}, but is {_shown(path, error['input'])}; correct it{example}"
+
+
+def _fields_at(loc: Sequence[int | str]) -> Mapping[str, Any]:
+    """Return the fields of the model that the last part of a location belongs to."""
+    match loc[:-1]:
+        case ("cameras", _):
+            return CameraSettings.model_fields
+        case ("broker",):
+            return BrokerSettings.model_fields
+        case ("homeassistant",):
+            return HomeAssistantSettings.model_fields
+        case ():
+            return GatewaySettings.model_fields
+    return {}
+
+
+def _proposal(written: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(written, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+
+
+def _example(field: Any) -> str:
+    examples = getattr(field, "examples", None)
+    if not examples:
+        return ""
+    example = examples[0]
+    shown = str(example).lower() if isinstance(example, bool) else example
+    return f", for example {shown}"
+
+
+def _shown(path: str, value: object) -> str:
+    if "password" in path or "username" in path:
+        return "something else"
+    text = masked(repr(value))
+    return text if len(text) <= 60 else f"{text[:57]}..."

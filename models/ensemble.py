@@ -201,6 +201,11 @@ class _Votes:
         sums: Doubles = np.add.reduceat(x, self.starts)
         return sums
 
+    def least(self, x: Doubles) -> Doubles:
+        """Return the minima (V,) over each answer's part of x (N,)."""
+        minima: Doubles = np.minimum.reduceat(x, self.starts)
+        return minima
+
     def spread(self, x: Doubles) -> Doubles:
         """Return (N,): each answer's entry of x (V,) repeated for its scores."""
         return x.repeat(self.sizes)
@@ -230,17 +235,20 @@ def _combine_paper(votes: _Votes, class_count: int) -> Doubles:
 def _combine_residual(votes: _Votes, class_count: int) -> Doubles:
     """The weighted mean of the answers' completed probability vectors in O(Vk + C).
 
-    The last division is by the weights' sum, but for rounding in the answers.
+    Answer i lacks 1 − Σ v; each of its C − k_i absent classes gets an even share of that, its
+    level, but never more than the least class it names: rounded scores must not lift a class
+    above those that beat it. The last division is by Σ w_i, but for what rounding took.
     """
-    absent = class_count - np.array(votes.sizes)  # (V,)
     lack = np.maximum(1.0 - votes.sum(votes.values), 0.0)  # (V,)
-    # A dense answer names every class: what rounding took from it is spread over all of them.
-    level = votes.weights * lack / np.where(absent, absent, class_count)  # (V,)
-    rise = votes.values * votes.spread(votes.weights)  # (N,)
-    rise -= votes.spread(np.where(absent, level, 0.0))
+    absent = np.maximum(class_count - np.array(votes.sizes), 1)  # (V,)
+    level = votes.weights * np.minimum(lack / absent, votes.least(votes.values))  # (V,)
+    rise = votes.values * votes.spread(votes.weights) - votes.spread(level)  # (N,), ≥ 0
     total = votes.scatter_add(rise, class_count)  # (C,)
     total += level.sum()
-    total /= total.sum()
+    mass = total.sum()
+    if mass == 0.0:  # every score there is rounded to 0: nothing is known
+        return np.full(class_count, 1.0 / class_count)
+    total /= mass
     return total
 
 

@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -69,9 +70,9 @@ def _printable(label: str) -> str:
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
-ModelFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}\.tflite\Z")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\Z")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ModelFile = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}\.tflite$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Offset = Annotated[Finite, Field(ge=-MAX_INPUT_OFFSET, le=MAX_INPUT_OFFSET)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Prose = Annotated[str, Field(max_length=4000)]
@@ -276,11 +277,12 @@ def write_pack(directory: Path, manifest: PackManifest, models: Mapping[str, byt
         PackWriteError: the directory cannot be written, or is there and holds no pack.
     """
     _check_models(manifest, models)
-    directory = Path(directory)
-    kept = _files_to_keep(directory)
-    partial = directory.with_name(f".{directory.name}.partial-{secrets.token_hex(4)}")
-    replaced = partial.with_suffix(".replaced")
+    directory = Path(directory).resolve()
+    token = secrets.token_hex(4)
+    partial = directory.with_name(f".{directory.name}.partial-{token}")
+    replaced = directory.with_name(f".{directory.name}.replaced-{token}")
     with _writing(directory):
+        kept = _files_to_keep(directory)
         try:
             partial.mkdir(parents=True)
             for file in kept:
@@ -324,6 +326,18 @@ def zip_pack(pack: Pack, file: Path) -> None:
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
+
+
+# What zipfile raises on damaged, encrypted (RuntimeError) and oddly packed files.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +395,8 @@ class _ZipFiles:
             (entry,) = entries
             if stat.S_ISLNK(entry.external_attr >> 16):
                 raise PackFileError(self.path, name, "is a link, not a plain file")
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise PackFileError(self.path, name, "is packed by a method other than deflate")
             if entry.file_size > max_bytes:
                 raise PackFileError(self.path, name, f"is larger than {max_bytes} bytes")
             with archive.open(entry) as file:  # what it declares need not be true
@@ -395,9 +411,9 @@ def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except PackError:
         raise
-    # RuntimeError: encrypted; NotImplementedError: a method it lacks; ValueError: a bad offset
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as exc:
-        raise PackFormatError(path, f"is not a sound zip file: {exc}") from exc
+    except _ZIP_ERRORS as exc:
+        problem = f"is neither a directory nor a sound zip file: {exc}"
+        raise PackFormatError(path, problem) from exc
 
 
 def _open_files(path: Path) -> _Files:
@@ -425,9 +441,10 @@ def _parse_manifest(path: Path, content: bytes) -> PackManifest:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         if where == "format":
-            problem = f"format {first['input']!r} is not 1, the only one this version reads"
+            problem = f"format {first['input']!r:.40} is not 1, the only one this version reads"
         else:
-            problem = f"{where}: {first['msg']}" if where else first["msg"]
+            message = first["msg"].removeprefix("Value error, ")
+            problem = f"{where}: {message}" if where else message
         raise PackFormatError(path, f"{MANIFEST_FILE}: {problem}") from exc
 
 

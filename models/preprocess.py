@@ -17,12 +17,14 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from models.errors import DecodeError
 
-# 8K UHD. A few hundred bytes can declare 65,535 × 65,535 pixels: 12 GiB once decoded.
-MAX_PIXELS = 7680 * 4320
+# A large photograph, 75 MB once decoded. A few hundred bytes can declare 65,535 × 65,535: 12 GiB.
+MAX_PIXELS = 25_000_000
 
 # Decoding at a reduced scale keeps at least this many source pixels per model pixel and axis,
 # so that the bilinear filter still has something to average.
 DRAFT_FACTOR = 2
+
+EXIF_HEADER = b"Exif\0\0"
 
 Pixels = npt.NDArray[np.float32]
 
@@ -44,6 +46,8 @@ def decode_jpeg(
         DecodeError: the bytes are no JPEG, end too early, or hold more than MAX_PIXELS.
     """
     draft_size = (DRAFT_FACTOR * resolution, DRAFT_FACTOR * resolution)
+    # Pillow reads EXIF while it opens and warns where that is damaged; nothing of it is used here.
+    jpeg = jpeg.replace(EXIF_HEADER, b"none\0\0")
     try:
         # Not Image.open: of 90 to 180 million pixels that only warns, and it loads every format.
         with JpegImageFile(io.BytesIO(jpeg)) as image:
@@ -93,4 +97,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(grey.astype(np.uint8))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -6,7 +6,8 @@ with one INFO line on stderr at the first load: the runtimes offer no switch aga
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,11 +74,9 @@ def load_interpreter(model: bytes, *, threads: int = 1) -> Interpreter:
     if model[4:8] != FILE_IDENTIFIER:
         raise ModelFormatError("this is not a TFLite model: its file identifier is missing")
     backend = load_backend()
-    try:
+    with _refusing_to_run():
         interpreter = backend(model_content=model, num_threads=threads)
         interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as exc:
-        raise ModelFormatError(f"the TFLite runtime cannot load this model: {exc}") from exc
     return interpreter
 
 
@@ -102,8 +101,12 @@ class Classifier:
         if threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self._interpreter = load_interpreter(model, threads=threads)
-        self._input, in_shape = _only_tensor("input", self._interpreter.get_input_details())
-        self._output, out_shape = _only_tensor("output", self._interpreter.get_output_details())
+        with _refusing_to_run():
+            inputs = self._interpreter.get_input_details()
+            outputs = self._interpreter.get_output_details()
+            self._interpreter.invoke()  # what cannot run says so now; the first frame finds it warm
+        self._input, in_shape = _only_tensor("input", inputs)
+        self._output, out_shape = _only_tensor("output", outputs)
         match in_shape:
             case (1, height, width, 3) if height == width > 0:
                 self.resolution = height
@@ -139,6 +142,20 @@ class Classifier:
         self._interpreter.invoke()
         scores: Floats = self._interpreter.get_tensor(self._output)[0]
         return scores
+
+
+@contextmanager
+def _refusing_to_run() -> Iterator[None]:
+    """Translate what the runtimes raise on a damaged or foreign model.
+
+    They verify a file before they trust it, and a broken name in it is a UnicodeDecodeError, thus
+    a ValueError.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError) as exc:
+        reason = " ".join(str(exc).split())  # they report in several lines
+        raise ModelFormatError(f"the TFLite runtime cannot run this model: {reason}") from exc
 
 
 def _only_tensor(role: str, details: list[dict[str, Any]]) -> tuple[int, tuple[int, ...]]:

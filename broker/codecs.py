@@ -59,7 +59,7 @@ class PredictionMessage:
         session: as in the frame it answers.
         frame: as in the frame it answers.
         model: first four bytes of the `.tflite` file's SHA-256, read little-endian.
-        inference_us: time from the frame's turn to its scores, on the node's own clock; u32.
+        inference_us: time the model took for this frame, on the node's own clock; u32.
         class_count: C, 1 to `MAX_CLASS_COUNT`.
         indices: (k,) distinct classes; (C,) and ascending when all scores are given.
         values: (k,) their scores in [0, 1], descending; (C,) in class order when all are

@@ -18,6 +18,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from broker.dial import dial
 from broker.errors import AuthenticationError, BrokerUnreachableError, NotConnectedError
 from broker.settings import BrokerSettings
 
@@ -367,7 +368,7 @@ async def open_connection(
     sent = False
     try:
         async with asyncio.timeout(settings.connect_timeout_s):
-            dialled = await _dial(settings, tls)
+            dialled = await dial(settings, tls)
             sent = True
             connection = Connection(
                 settings, client_id=client_id, will=will, version=version, on_message=on_message
@@ -381,57 +382,3 @@ async def open_connection(
         raise error(settings.url, f"no answer within {timeout_s:g} s") from exc
     except OSError as exc:
         raise BrokerUnreachableError(settings.url, exc.strerror or str(exc)) from exc
-
-
-async def _dial(settings: BrokerSettings, tls: ssl.SSLContext | None) -> socket.socket:
-    """Return a connected socket to the first of the host's addresses that takes us."""
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-    failure: OSError = ConnectionError("the host has no address")
-    for family, kind, number, _, address in addresses:
-        sock = socket.socket(family, kind, number)
-        try:
-            sock.setblocking(False)
-            await loop.sock_connect(sock, address)
-            # Answers are tens of bytes: Nagle would hold them for up to 40 ms.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock if tls is None else await _wrap(sock, tls, settings.host)
-        except OSError as exc:
-            sock.close()
-            failure = exc
-        except BaseException:
-            sock.close()
-            raise
-    raise failure
-
-
-async def _wrap(sock: socket.socket, tls: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    loop = asyncio.get_running_loop()
-    wrapped = tls.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-    try:
-        while True:
-            ready: asyncio.Future[None] = loop.create_future()
-            try:
-                wrapped.do_handshake()
-            except ssl.SSLWantReadError:
-                loop.add_reader(wrapped, _wake, ready)
-                try:
-                    await ready
-                finally:
-                    loop.remove_reader(wrapped)
-            except ssl.SSLWantWriteError:
-                loop.add_writer(wrapped, _wake, ready)
-                try:
-                    await ready
-                finally:
-                    loop.remove_writer(wrapped)
-            else:
-                return wrapped
-    except BaseException:
-        wrapped.close()
-        raise
-
-
-def _wake(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)

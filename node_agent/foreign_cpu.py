@@ -1,0 +1,184 @@
+"""What other programs use of this device's processor: all that is busy, less what is ours.
+
+The kernel counts time in ticks of 10 ms: the window, not the single sample, makes the figure
+exact enough (0.5 s on two cores is 100 ticks, so 1 %).
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from node_agent.governor import ForeignCpu
+
+PROC = Path("/proc")
+
+# Closer samples say nothing: a tick is 10 ms. It also bounds what asking before each frame costs.
+MIN_INTERVAL_S = 0.05
+
+# Fields of the "cpu" line of /proc/stat, proc(5). guest is already in user, guest_nice in nice.
+# steal is time that the hypervisor gave to others: nobody on this device used it or could.
+_USER, _NICE, _SYSTEM, _IDLE, _IOWAIT, _IRQ, _SOFTIRQ = range(7)
+
+# Fields of /proc/<pid>/stat after the command's closing bracket, proc(5) fields 3, 14 … 17.
+_STATE, _UTIME, _STIME, _CUTIME, _CSTIME = 0, 11, 12, 13, 14
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSample:
+    """Cumulative processor time in one unit (ticks or seconds), summed over all cores."""
+
+    busy: float
+    total: float
+    own: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessTimes:
+    """One process's cumulative processor time in ticks, and its state letter."""
+
+    state: str
+    own: int
+    reaped_children: int
+
+
+def parse_machine(text: str) -> tuple[int, int]:
+    """Return (busy, total) ticks from the text of /proc/stat.
+
+    Raises:
+        ValueError: the text has no complete `cpu` line.
+    """
+    line = text.split("\n", 1)[0].split()
+    if len(line) < 1 + _SOFTIRQ + 1 or line[0] != "cpu":
+        raise ValueError("no `cpu` line")
+    ticks = [int(field) for field in line[1:]]
+    busy = ticks[_USER] + ticks[_NICE] + ticks[_SYSTEM] + ticks[_IRQ] + ticks[_SOFTIRQ]
+    return busy, busy + ticks[_IDLE] + ticks[_IOWAIT]
+
+
+def parse_process(text: str) -> ProcessTimes:
+    """Return the times in the text of a /proc/<pid>/stat.
+
+    Raises:
+        ValueError: the text is not such a line.
+    """
+    # The command stands in brackets and may itself hold blanks and brackets.
+    _, bracket, rest = text.rpartition(")")
+    fields = rest.split()
+    if not bracket or len(fields) <= _CSTIME:
+        raise ValueError("no process line")
+    return ProcessTimes(
+        state=fields[_STATE],
+        own=int(fields[_UTIME]) + int(fields[_STIME]),
+        reaped_children=int(fields[_CUTIME]) + int(fields[_CSTIME]),
+    )
+
+
+def share_between(earlier: CpuSample, later: CpuSample) -> float | None:
+    """Return the foreign share of the machine between two samples, in [0, 1].
+
+    None where no time passed or a counter went back (a process that was reaped elsewhere).
+    """
+    total = later.total - earlier.total
+    if total <= 0:
+        return None
+    foreign = (later.busy - earlier.busy) - (later.own - earlier.own)
+    return min(1.0, max(0.0, foreign / total))
+
+
+def read_proc(worker_pids: Iterable[int], proc: Path = PROC) -> CpuSample | None:
+    """Return a sample from /proc, or None where it cannot be read (Android hides it).
+
+    Own time is this process's, its reaped children's and its living workers': a worker that
+    ends moves from the last to the second, so the sum never falls.
+    """
+    try:
+        busy, total = parse_machine((proc / "stat").read_text())
+        me = parse_process((proc / "self" / "stat").read_text())
+    except (OSError, ValueError):
+        return None
+    own = me.own + me.reaped_children
+    for pid in worker_pids:
+        try:
+            own += parse_process((proc / str(pid) / "stat").read_text()).own
+        except (OSError, ValueError):
+            continue  # it has just ended
+    return CpuSample(busy, total, own)
+
+
+def read_psutil(worker_pids: Iterable[int]) -> CpuSample | None:
+    """Return a sample by psutil, for systems that have no /proc (macOS, Windows)."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    try:
+        machine = psutil.cpu_times()
+        own = 0.0
+        for pid in (os.getpid(), *worker_pids):
+            times = psutil.Process(pid).cpu_times()
+            own += times.user + times.system
+    except (OSError, psutil.Error):
+        return None
+    idle = machine.idle + getattr(machine, "iowait", 0.0)
+    total = sum(machine) - getattr(machine, "steal", 0.0) - getattr(machine, "guest", 0.0)
+    return CpuSample(total - idle, total, own)
+
+
+def system_reader() -> Callable[[Iterable[int]], CpuSample | None]:
+    """Return the reader that works on this system."""
+    return read_proc if PROC.is_dir() else read_psutil
+
+
+class ForeignCpuMeter:
+    """Averages the foreign share over a fast and a slow window of samples."""
+
+    def __init__(
+        self,
+        read: Callable[[Iterable[int]], CpuSample | None],
+        *,
+        fast_window_s: float,
+        slow_window_s: float,
+    ) -> None:
+        self._read = read
+        self._fast_window_s = fast_window_s
+        self._slow_window_s = slow_window_s
+        self._samples: deque[tuple[float, CpuSample]] = deque()
+        self._latest: ForeignCpu | None = None
+
+    def measure(self, worker_pids: Iterable[int], now_s: float) -> ForeignCpu | None:
+        """Take a sample and return the averages, or None where the device offers no figures.
+
+        At the start the slow window is as long as there are samples, but never shorter than
+        the fast one: so that a free device need not wait two seconds for its first inference.
+        """
+        if self._samples and now_s - self._samples[-1][0] < MIN_INTERVAL_S:
+            return self._latest
+        sample = self._read(worker_pids)
+        self._latest = None if sample is None else self._averages(sample, now_s)
+        return self._latest
+
+    def _averages(self, sample: CpuSample, now_s: float) -> ForeignCpu:
+        self._samples.append((now_s, sample))
+        self._forget(now_s)
+        fast = self._average(sample, now_s, self._fast_window_s)
+        slow = self._average(sample, now_s, self._slow_window_s)
+        if slow is None and fast is not None:
+            slow = share_between(self._samples[0][1], sample)
+        return ForeignCpu(fast, slow)
+
+    def _average(self, latest: CpuSample, now_s: float, window_s: float) -> float | None:
+        """Return the share since the youngest sample that is at least a window old."""
+        for taken_s, sample in reversed(self._samples):
+            if now_s - taken_s >= window_s:
+                return share_between(sample, latest)
+        return None
+
+    def _forget(self, now_s: float) -> None:
+        """Drop what no window needs: all but one sample from before the slow window."""
+        second = next(islice(self._samples, 1, None), None)
+        while second is not None and now_s - second[0] >= self._slow_window_s:
+            self._samples.popleft()
+            second = next(islice(self._samples, 1, None), None)

@@ -1,0 +1,83 @@
+"""One loaded variant as the worker serves it: a JPEG in, its top k out.
+
+Only the worker process imports this module: it brings numpy, Pillow and the TFLite runtime.
+"""
+
+import time
+
+import numpy as np
+
+from models.ensemble import top_k
+from models.errors import DecodeError, ModelShapeError
+from models.preprocess import decode_jpeg
+from models.runtime import Classifier
+from node_agent.worker_protocol import Kind, LoadRequest, WorkerAnswer, encode_answer
+
+# The sum of an int8 softmax misses 1 by the rounding of its scores; far more is no softmax.
+SUM_TOLERANCE = 0.1
+
+
+class ServedModel:
+    """A model that has been loaded and has the shape that its pack promises.
+
+    Raises:
+        ModelShapeError: it has another one.
+        ModelFormatError: its bytes are no TFLite model.
+        RuntimeMissingError: no TFLite runtime is installed.
+    """
+
+    def __init__(self, request: LoadRequest) -> None:
+        self._classifier = Classifier(request.model, threads=request.threads)
+        self._resolution = request.resolution
+        self._input_offset = request.input_offset
+        self._k = request.k
+        found = (self._classifier.resolution, self._classifier.class_count)
+        if found != (request.resolution, request.class_count):
+            raise ModelShapeError(
+                f"the model takes {found[0]} pixels and returns {found[1]} classes, its pack says "
+                f"{request.resolution} pixels and {request.class_count} classes"
+            )
+
+    def trial_ms(self) -> float:
+        """Run the model on a grey picture and return the time.
+
+        Raises:
+            ModelShapeError: what it returns are no probabilities.
+        """
+        side = self._resolution
+        grey = np.full((1, side, side, 3), 127.5, dtype=np.float32)
+        started_s = time.perf_counter()
+        scores = self._classifier.classify(grey)
+        elapsed_ms = (time.perf_counter() - started_s) * 1000
+        if not np.isfinite(scores).all() or abs(float(scores.sum()) - 1.0) > SUM_TOLERANCE:
+            raise ModelShapeError("the model returns no probabilities: its scores do not add to 1")
+        return elapsed_ms
+
+    def respond(self, jpeg: bytes) -> tuple[Kind, bytes]:
+        """Return the reply to one picture: ANSWER, or BAD_FRAME and why."""
+        started_ns = time.perf_counter_ns()
+        try:
+            pixels = decode_jpeg(jpeg, self._resolution, self._input_offset)
+        except DecodeError as exc:
+            return Kind.BAD_FRAME, str(exc).encode()
+        decoded_ns = time.perf_counter_ns()
+        scores = self._classifier.classify(pixels)
+        inferred_ns = time.perf_counter_ns()
+        if not np.isfinite(scores).all():
+            return Kind.BAD_FRAME, b"the model returns no numbers for this picture"
+        indices, values = self._compress(np.clip(scores, 0.0, 1.0))
+        answer = WorkerAnswer(
+            decode_us=(decoded_ns - started_ns) // 1000,
+            inference_us=(inferred_ns - decoded_ns) // 1000,
+            class_count=scores.size,
+            indices=indices,
+            values=values,
+        )
+        return Kind.ANSWER, encode_answer(answer)
+
+    def _compress(self, scores: np.ndarray) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Return the top k, or all scores where k is more than half of them (paper III-C)."""
+        if 2 * self._k > scores.size:
+            return tuple(range(scores.size)), tuple(scores.tolist())
+        values, indices = top_k(scores, self._k)
+        return tuple(indices.tolist()), tuple(values.tolist())

@@ -1,0 +1,177 @@
+"""What the owner of the device decides: one frozen object, from a TOML file and options."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from broker.settings import BrokerSettings
+from broker.topics import check_id
+from node_agent.errors import SettingsError
+from node_agent.governor import Limits
+
+# The file is written by hand; a video that was named by mistake is not read into memory.
+MAX_FILE_BYTES = 64 * 1024
+
+
+def _broker(value: Any) -> Any:
+    return BrokerSettings.parse_url(value) if isinstance(value, str) else value
+
+
+Id = Annotated[str, AfterValidator(check_id)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class GovernorSettings(_Settings):
+    """When the guest starts and stops.
+
+    The starting values are far quicker than those of volunteer computing (BOINC asks every 10 s,
+    HTCondor waits minutes): one inference takes milliseconds, so little is lost by starting.
+
+    Attributes:
+        always: run whatever else the device does; for tests and for dedicated devices.
+        start_share: may start at this foreign CPU share or less, averaged over the slow window.
+        stop_share: stops above this share, averaged over the fast window.
+        fast_window_s: long enough for a share (50 ticks a core), short enough to be gone soon.
+        slow_window_s: what must have been quiet before it starts.
+        hold_off_s: shortest time between a stop and the next start.
+        jitter: fraction by which each hold-off may be longer.
+    """
+
+    always: bool = False
+    start_share: Share = 0.25
+    stop_share: Share = 0.50
+    fast_window_s: Seconds = 0.5
+    slow_window_s: Seconds = 2.0
+    hold_off_s: Seconds = 5.0
+    jitter: Annotated[float, Field(ge=0, le=10)] = 0.4
+
+    @model_validator(mode="after")
+    def _has_hysteresis(self) -> Self:
+        if self.start_share > self.stop_share:
+            msg = "start_share must not be above stop_share: it would stop as soon as it starts"
+            raise ValueError(msg)
+        if self.fast_window_s > self.slow_window_s:
+            msg = "fast_window_s must not be longer than slow_window_s"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        """The limits for the pure decision."""
+        return Limits(
+            start_share=self.start_share,
+            stop_share=self.stop_share,
+            hold_off_s=self.hold_off_s,
+            jitter=self.jitter,
+        )
+
+
+class WorkerSettings(_Settings):
+    """How the worker process runs.
+
+    Attributes:
+        priority: "idle" (SCHED_IDLE and nice 19), "low" (nice 19 alone) or "normal".
+        threads: of the interpreter.
+        load_timeout_s: a worker that had the processor and has not loaded its model by then hangs.
+        answer_timeout_s: the same for one picture.
+    """
+
+    priority: Literal["idle", "low", "normal"] = "idle"
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    load_timeout_s: Seconds = 30.0
+    answer_timeout_s: Seconds = 10.0
+
+
+class NodeSettings(_Settings):
+    """Everything a node is told.
+
+    Attributes:
+        name: this node's id, unique in its household.
+        gateway: the gateway's id.
+        prefix: the first level of all topics.
+        variant: run this one whatever is assigned.
+        pack: directory or zip file; None is the pack that is shipped.
+    """
+
+    name: Id
+    broker: Annotated[BrokerSettings, BeforeValidator(_broker)] = BrokerSettings()
+    gateway: Id = "home"
+    prefix: Id = "idlesight"
+    variant: str | None = None
+    pack: Path | None = None
+    governor: GovernorSettings = GovernorSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+
+def load_settings(file: Path | None, options: dict[str, Any]) -> NodeSettings:
+    """Return the settings in a TOML file, with options in place of what it says.
+
+    Args:
+        file: the TOML file, or None.
+        options: settings by name, a table as a dict; None means not given.
+
+    Raises:
+        SettingsError: the file cannot be read, or a setting is unknown or wrong.
+    """
+    values = _read_toml(file) if file is not None else {}
+    _merge(values, options)
+    if "name" not in values:
+        raise SettingsError("the node has no name: give --name, or `name` in the file of --config")
+    try:
+        return NodeSettings.model_validate(values)
+    except ValidationError as exc:
+        raise SettingsError(_sentence(exc, file)) from exc
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise SettingsError(f"{file} is larger than {MAX_FILE_BYTES} bytes, no settings file")
+        return tomllib.loads(text.decode())
+    except OSError as exc:
+        raise SettingsError(f"{file} cannot be read: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{file} is not a TOML file: {exc}") from exc
+
+
+def _merge(values: dict[str, Any], options: dict[str, Any]) -> None:
+    for key, option in options.items():
+        if option is None:
+            continue
+        if isinstance(option, dict):
+            table = values.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise SettingsError(f"`{key}` must be a table of settings")
+            _merge(table, option)
+        else:
+            values[key] = option
+
+
+def _sentence(error: ValidationError, file: Path | None) -> str:
+    """Return the first thing that is wrong, and where."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    setting = ".".join(str(part) for part in first["loc"])
+    where = f"{file}: " if file is not None else ""
+    if first["type"] == "extra_forbidden":
+        return f"{where}unknown setting `{setting}`"
+    problem = first["msg"].removeprefix("Value error, ")
+    return f"{where}{setting}: {problem}" if setting else f"{where}{problem}"

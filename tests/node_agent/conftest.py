@@ -1,0 +1,54 @@
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from models.pack import Pack, PackManifest, VariantEntry, write_pack
+
+TINY = Path(__file__).parents[1] / "models" / "data" / "tiny.tflite"
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> bytes:
+    """A real classifier: 32 × 32 pixels in, 10 probabilities out."""
+    return TINY.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def pack(tiny_model: bytes, tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """V1 and V2 are the same network in files that differ; V9 is of another shape than it says."""
+    models = {"V1": tiny_model, "V2": tiny_model + bytes(16), "V9": tiny_model + bytes(32)}
+    variants = tuple(
+        VariantEntry(
+            name=name,
+            file=f"{name}.tflite",
+            sha256=hashlib.sha256(model).hexdigest(),
+            precision="float32",
+            resolution=64 if name == "V9" else 32,
+            width=0.35,
+            weight=1.0,
+            parameters=40,
+            macs=1000,
+        )
+        for name, model in models.items()
+    )
+    manifest = PackManifest(
+        format=1,
+        name="tiny",
+        version="1",
+        labels=tuple(f"class {index}" for index in range(10)),
+        rule="residual",
+        k=2,
+        alpha=1.0,
+        variants=variants,
+    )
+    return write_pack(tmp_path_factory.mktemp("packs") / "tiny", manifest, models)
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(stream, "JPEG")
+    return stream.getvalue()

@@ -19,7 +19,7 @@ from models.specs import VARIANTS, macs, parameters
 EXAMPLES = """examples:
   idlesight-models specs --classes 1000
   idlesight-models train ./cifar10/train --variants V1,V2,V3 --run runs/cifar10
-  idlesight-models export runs/cifar10 --name cifar10 --out packs/cifar10
+  idlesight-models export runs/cifar10 --data ./cifar10/train --name cifar10 --out packs/cifar10
   idlesight-models evaluate ./cifar10/test --pack packs/cifar10
   idlesight-models pack packs/cifar10
 """
@@ -114,7 +114,8 @@ def _add_export(commands: Parsers) -> None:
     parser.add_argument("--version", default="1", help="the pack's version (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
     parser.add_argument("--description", default="", help="one sentence on what it recognises")
-    parser.add_argument("--source", default="", help="where the pictures come from, and licence")
+    parser.add_argument("--sources", default="", help="where the pictures and weights come from")
+    parser.add_argument("--licence", default="", help="under which the files may be used")
     parser.add_argument(
         "--k", type=_positive, default=2, help="scores an answer keeps (default: 2)"
     )

@@ -10,7 +10,8 @@ ModelsError
 ├── RuntimeMissingError        no TFLite runtime is installed
 ├── ModelFormatError           the bytes are not a TFLite model that the runtime can load
 ├── ModelShapeError            the model takes or returns another shape than a variant does
-└── DecodeError                the bytes are not a JPEG that can be decoded
+├── DecodeError                the bytes are not a JPEG that can be decoded
+└── DatasetError               the folder of labelled pictures cannot be used
 
 Every message is one sentence fit for a person: what is wrong, and what to do where that is known.
 """
@@ -88,3 +89,7 @@ class ModelShapeError(ModelsError):
 
 class DecodeError(ModelsError):
     """The bytes are not a JPEG that can be decoded."""
+
+
+class DatasetError(ModelsError):
+    """The folder of labelled pictures cannot be used."""

@@ -9,8 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from models.dataset import read_image_folder, split_validation
+from models.pack import write_pack
 from models.specs import VARIANTS
-from models.training.dataset import read_image_folder
+from models.training.errors import CheckpointError
+from models.training.export import export, manifest_of
 from models.training.recipe import Order, Recipe
 from models.training.run import Run
 from models.training.trainer import OnProgress, Progress, train
@@ -47,6 +50,50 @@ def train_command(options: argparse.Namespace) -> int:
     print(
         f"next: idlesight-models export {options.run} --data {options.data} --name NAME --out DIR"
     )
+    return 0
+
+
+def export_command(options: argparse.Namespace) -> int:
+    """Write a run's finished variants as a pack and say how exact each file is."""
+    run = Run(options.run)
+    recipe = run.recipe()
+    trained = [one for name in run.finished() if (one := run.load_trained(name)) is not None]
+    if not trained:
+        raise CheckpointError(f"{options.run} has no finished variant yet: let `train` end first")
+    largest = max(VARIANTS[name].resolution for name in recipe.variants)
+    with shown_progress() as on_progress:
+        dataset = read_image_folder(
+            options.data,
+            largest,
+            labels=trained[0].labels,
+            on_progress=lambda n, of: on_progress(Progress("pictures", n, of)),
+        )
+        _, validation = split_validation(dataset, recipe.validation_share, recipe.seed)
+        exported = []
+        for done, one in enumerate(trained, start=1):
+            exported.append(export(one, validation))
+            note = f"at most {exported[-1].largest_difference:.1e} from the network"
+            on_progress(Progress(f"{one.network.spec.name} export", 1, 1, note))
+            on_progress(Progress("export", done, len(trained)))
+        manifest = manifest_of(
+            exported,
+            validation,
+            name=options.name,
+            version=options.version,
+            description=options.description,
+            sources=options.sources,
+            licence=options.licence,
+            k=options.k,
+            alpha=options.alpha,
+            on_rule=lambda rule, accuracy: on_progress(
+                Progress(f"rule {rule}", 1, 1, f"{accuracy:.2%} of validation")
+            ),
+        )
+    pack = write_pack(
+        options.out, manifest, {one.trained.network.spec.name: one.model for one in exported}
+    )
+    print(f"wrote {pack.path}: {', '.join(entry.name for entry in manifest.variants)}, ", end="")
+    print(f"rule {manifest.rule}, k = {manifest.k}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 ModelsError
 └── TrainingError
-    ├── DatasetError      the folder of labelled pictures cannot be trained on
     ├── CheckpointError   a run cannot be resumed from what its folder holds
     ├── WeightsError      the pretrained weights are not those of this network
     └── ExportError       the exported graph does not do what the network does
@@ -13,10 +12,6 @@ from models.errors import ModelsError
 
 class TrainingError(ModelsError):
     """Root of what goes wrong while training and exporting."""
-
-
-class DatasetError(TrainingError):
-    """The folder of labelled pictures cannot be trained on."""
 
 
 class CheckpointError(TrainingError):

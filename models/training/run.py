@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from models.specs import VARIANTS
+from models.training.augment import Augmentation
 from models.training.errors import CheckpointError
 from models.training.network import Variant
-from models.training.recipe import Recipe
+from models.training.recipe import Order, Recipe
 
 FORMAT = 1
 LOG_COLUMNS = ("variant", "stage", "epoch", "learning_rate", "loss", "validation_accuracy", "s")
@@ -82,6 +83,28 @@ class Run:
             _replace(described, json.dumps(mine, indent=2).encode())
         except (OSError, ValueError) as exc:
             raise CheckpointError(f"{self.folder} can't be used for the run: {exc}") from exc
+
+    def recipe(self) -> Recipe:
+        """Return the recipe that the folder's run was started with.
+
+        Raises:
+            CheckpointError: the folder holds no run.
+        """
+        try:
+            described = json.loads((self.folder / "run.json").read_text())["recipe"]
+            return Recipe(
+                **described
+                | {
+                    "variants": tuple(described["variants"]),
+                    "order": Order(described["order"]),
+                    "augmentation": Augmentation(**described["augmentation"]),
+                }
+            )
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise CheckpointError(
+                f"{self.folder} holds no training run of this version ({exc}): "
+                "give the folder that `train --run` wrote"
+            ) from exc
 
     def save_checkpoint(self, group: int, state: Mapping[str, Any]) -> None:
         """Keep the state of a group in progress."""

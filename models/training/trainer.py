@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.dataset import Dataset, split_validation
 from models.specs import VARIANTS
 from models.training.augment import Batch, batch_count, batches, resize
 from models.training.calibration import fit_temperature
-from models.training.dataset import Dataset, split_validation
 from models.training.errors import TrainingError
 from models.training.network import Variant, normalise
 from models.training.pretrained import load_trunk

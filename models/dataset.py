@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from models.training.errors import DatasetError
+from models.errors import DatasetError
 
 logger = logging.getLogger(__name__)
 

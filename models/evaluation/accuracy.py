@@ -1,0 +1,127 @@
+"""Accuracy of variants and of their ensembles, measured through the files that nodes run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from models.dataset import Dataset
+from models.ensemble import Answer, Rule, combine, top_k
+from models.pack import Pack
+from models.preprocess import resize
+from models.runtime import Classifier
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.integer[Any]]
+OnProgress = Callable[[str, int, int], None]
+
+PROGRESS_EVERY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetAccuracy:
+    """What one set of variants gets right together.
+
+    Attributes:
+        variants: the variants that answered.
+        top_1: share of pictures whose highest combined score is the right class.
+        confidence: mean of the winner's combined score; where it is a probability and well
+            calibrated it is close to `top_1`.
+    """
+
+    variants: tuple[str, ...]
+    top_1: float
+    confidence: float
+
+
+def scores_of(
+    pack: Pack,
+    dataset: Dataset,
+    *,
+    threads: int = 1,
+    on_progress: OnProgress = lambda _name, _done, _of: None,
+) -> dict[str, Floats]:
+    """Return every variant's scores (N, C) of the pictures, each sampled as a node samples it."""
+    return {
+        entry.name: classify(
+            Classifier(pack.model(entry.name), threads=threads),
+            dataset.pixels,
+            entry.input_offset,
+            on_progress=lambda done, of, name=entry.name: on_progress(name, done, of),  # type: ignore[misc]
+        )
+        for entry in pack.manifest.variants
+    }
+
+
+def classify(
+    classifier: Classifier,
+    pixels: npt.NDArray[np.uint8],
+    input_offset: tuple[float, float] = (0.0, 0.0),
+    *,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Floats:
+    """Return the scores (N, C) of pictures (N, 3, S, S)."""
+    scores = np.empty((len(pixels), classifier.class_count), np.float32)
+    for index, picture in enumerate(pixels):
+        image = Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0)))
+        scores[index] = classifier.classify(resize(image, classifier.resolution, input_offset))
+        if index % PROGRESS_EVERY == 0:
+            on_progress(index, len(pixels))
+    on_progress(len(pixels), len(pixels))
+    return scores
+
+
+def ensemble_accuracy(
+    scores: Mapping[str, Floats],
+    weights: Mapping[str, float],
+    targets: Ints,
+    k: int,
+    rule: Rule,
+) -> SubsetAccuracy:
+    """Return the accuracy of all the given variants together when each sends its top k.
+
+    Args:
+        scores: (N, C) of each variant.
+        weights: each variant's share by Eq. 1.
+        targets: (N,), the right classes.
+        k: scores an answer keeps; 1 sends the index alone (Eq. 3).
+        rule: how answers combine.
+    """
+    class_count = next(iter(scores.values())).shape[1]
+    right = 0
+    confidence = 0.0
+    for index, target in enumerate(targets):
+        answers = [
+            _answer(one[index], min(k, class_count), weights[name]) for name, one in scores.items()
+        ]
+        combined = combine(answers, class_count, rule)
+        winner = int(combined.argmax())
+        right += winner == target
+        confidence += float(combined[winner])
+    return SubsetAccuracy(tuple(scores), right / len(targets), confidence / len(targets))
+
+
+def subset_accuracies(
+    scores: Mapping[str, Floats],
+    weights: Mapping[str, float],
+    targets: Ints,
+    k: int,
+    rule: Rule,
+) -> list[SubsetAccuracy]:
+    """Return the accuracy of every non-empty subset of the variants, small ones first."""
+    subsets: Sequence[tuple[str, ...]] = [
+        subset for size in range(1, len(scores) + 1) for subset in combinations(scores, size)
+    ]
+    return [
+        ensemble_accuracy({name: scores[name] for name in subset}, weights, targets, k, rule)
+        for subset in subsets
+    ]
+
+
+def _answer(scores: Floats, k: int, weight: float) -> Answer:
+    values, indices = top_k(scores, k)
+    return Answer(np.ones_like(values) if k == 1 else values, indices, weight)

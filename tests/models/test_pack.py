@@ -23,6 +23,7 @@ from models.errors import (
     VariantNotFoundError,
 )
 from models.pack import MANIFEST_FILE, Pack, PackManifest, load_pack, write_pack, zip_pack
+from models.pack_files import MAX_PACK_BYTES
 
 MODELS = {"V1": b"the model of V1" * 50, "V2": b"the model of V2" * 70}
 LABELS = ["cat", "dog", "bird"]
@@ -154,7 +155,7 @@ def test_zip_of_a_folder_is_a_pack_too(directory: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["absent", "absent.zip", "null\0byte"])
 def test_missing_pack_is_not_found(tmp_path: Path, name: str) -> None:
-    with pytest.raises(PackNotFoundError):
+    with pytest.raises(PackNotFoundError, match="cannot be opened: "):
         load_pack(tmp_path / name)
 
 
@@ -370,7 +371,7 @@ def test_zip_packed_by_another_method_is_refused(archive: Path) -> None:
 
 
 def test_huge_zip_is_not_opened(archive: Path) -> None:
-    os.truncate(archive, pack_module.MAX_PACK_BYTES + 1)
+    os.truncate(archive, MAX_PACK_BYTES + 1)
     with pytest.raises(PackFormatError, match="larger than 256 MiB"):
         load_pack(archive)
 
@@ -387,6 +388,7 @@ BAD_MANIFESTS = [
     ({"format": "one"}, "format 'one' is not 1"),
     ({"surprise": 1}, "surprise: Extra inputs"),
     ({"labels": ["cat", "dog", "cat"]}, "labels: 'cat' is there twice"),
+    ({"labels": [*map(str, range(50_000)), "49999"]}, "labels: '49999' is there twice"),
     ({"labels": ["cat"]}, "labels: .*at least 2"),
     ({"labels": ["cat", ""]}, "labels.1: .*at least 1"),
     ({"labels": ["cat", "do\ng"]}, "labels.1: a label is printable"),
@@ -536,6 +538,13 @@ def test_models_that_are_not_the_manifests_are_a_mistake(
 ) -> None:
     with pytest.raises(ValueError, match="model"):
         write_pack(tmp_path / "animals", manifest(), models)
+    assert names(tmp_path) == set()
+
+
+def test_manifest_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    labels = [f"{number:0>30}" for number in range(40_000)]
+    with pytest.raises(ValueError, match="larger than 1048576 bytes"):
+        write_pack(tmp_path / "animals", manifest(labels=labels), MODELS)
     assert names(tmp_path) == set()
 
 

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -96,6 +96,7 @@ def test_residual_rule_gives_the_hand_computed_figures() -> None:
 
 
 @both_rules
+@settings(deadline=None)
 @given(ensemble=ensembles())
 def test_sparse_arithmetic_equals_the_literal_one(
     rule: Rule, ensemble: tuple[list[Answer], int]
@@ -106,6 +107,7 @@ def test_sparse_arithmetic_equals_the_literal_one(
 
 
 @both_rules
+@settings(deadline=None)
 @given(ensemble=ensembles())
 def test_result_is_one_probability_per_class(
     rule: Rule, ensemble: tuple[list[Answer], int]
@@ -118,6 +120,7 @@ def test_result_is_one_probability_per_class(
 
 
 @both_rules
+@settings(deadline=None)
 @given(ensemble=ensembles(), data=st.data())
 def test_order_of_answers_does_not_matter(
     rule: Rule, ensemble: tuple[list[Answer], int], data: st.DataObject
@@ -133,6 +136,7 @@ def test_order_of_answers_does_not_matter(
 
 
 @both_rules
+@settings(deadline=None)
 @given(ensemble=ensembles())
 def test_a_single_answer_decides_alone(rule: Rule, ensemble: tuple[list[Answer], int]) -> None:
     (only, *_), class_count = ensemble
@@ -141,6 +145,7 @@ def test_a_single_answer_decides_alone(rule: Rule, ensemble: tuple[list[Answer],
 
 
 @both_rules
+@settings(deadline=None)
 @given(ensemble=ensembles())
 def test_the_same_answer_many_times_decides_as_once(
     rule: Rule, ensemble: tuple[list[Answer], int]
@@ -150,6 +155,7 @@ def test_the_same_answer_many_times_decides_as_once(
     assert result[only.indices[0]] == result.max()
 
 
+@settings(deadline=None)
 @given(ensemble=ensembles(), factor=st.floats(0.1, 10))
 def test_scaling_all_weights_leaves_the_residual_result(
     ensemble: tuple[list[Answer], int], factor: float
@@ -164,6 +170,7 @@ def test_scaling_all_weights_leaves_the_residual_result(
     )
 
 
+@settings(deadline=None)
 @given(ensemble=ensembles(), factor=st.floats(0.1, 10))
 def test_scaling_all_weights_sharpens_the_paper_result_but_keeps_its_order(
     ensemble: tuple[list[Answer], int], factor: float
@@ -189,6 +196,7 @@ def test_two_variants_outvote_a_third_of_equal_weight(rule: Rule) -> None:
     assert combine(answers, 5, rule).argmax() == 1
 
 
+@settings(deadline=None)
 @given(scores=st.lists(st.floats(0, 1), min_size=2, max_size=20).filter(lambda x: sum(x) > 0))
 def test_one_dense_answer_passes_the_residual_rule_unchanged(scores: list[float]) -> None:
     dense = np.array(scores) / sum(scores)
@@ -277,6 +285,7 @@ def test_top_k_is_descending_and_equal_scores_go_to_the_lower_class() -> None:
     assert indices.dtype == np.int64
 
 
+@settings(deadline=None)
 @given(
     scores=st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=20),
     data=st.data(),
@@ -308,6 +317,7 @@ def test_scatter_of_no_vectors_is_no_rows() -> None:
     assert scatter(np.empty((0, 2)), np.empty((0, 2), dtype=np.int64), 4).shape == (0, 4)
 
 
+@settings(deadline=None)
 @given(ensemble=ensembles())
 def test_scatter_undoes_top_k_of_all(ensemble: tuple[list[Answer], int]) -> None:
     (only, *_), class_count = ensemble

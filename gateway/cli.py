@@ -12,7 +12,7 @@ from typing import Any
 
 from broker.errors import AuthenticationError, BrokerSettingsError
 from broker.session import BrokerSettings
-from gateway.errors import SettingsError
+from gateway.errors import DemoError, SettingsError
 from gateway.gateway import Gateway
 from gateway.settings import GatewaySettings, effective_yaml, load_settings
 from models.errors import PackError
@@ -31,6 +31,8 @@ examples:
       serve until Ctrl-C
   idlesight-gateway run --config replay.yaml --wait-for-nodes 3 --exit-when-done
       send a directory of images through three nodes and end
+  idlesight-gateway demo --seconds 20
+      broker, gateway and three agents on this machine, with a table
 """
 
 
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         code: int = options.command(options)
-    except (SettingsError, PackError, AuthenticationError, BrokerSettingsError) as exc:
+    except (SettingsError, DemoError, PackError, AuthenticationError, BrokerSettingsError) as exc:
         print(f"idlesight-gateway: {exc}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
@@ -58,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_check(commands)
+    _add_demo(commands)
     return parser
 
 
@@ -125,8 +128,45 @@ def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.set_defaults(command=_check)
 
 
+def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="broker, gateway and three agents on this machine, and a table of what they say",
+        description="Run everything on this machine, each part a process of its own.",
+    )
+    parser.add_argument("--seconds", type=_seconds, metavar="S", help="end after this time")
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="the broker's (default: a free one)"
+    )
+    parser.add_argument(
+        "--source", metavar="PATH|URL", help="pictures, video or camera instead of photographs"
+    )
+    parser.add_argument(
+        "--polite",
+        action="store_true",
+        help="agents pause while the machine is busy, as at home; the demo's always run",
+    )
+    parser.set_defaults(command=_demo)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="home.yaml")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds; write for example 20")
+    return seconds
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; write 1 to 65535")
+    return int(text)
 
 
 def _count(text: str) -> int:
@@ -149,6 +189,19 @@ def _check(options: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     return EXIT_OK
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from gateway.demo import DemoSettings, run_demo  # rich is only for the demo
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    settings = DemoSettings(options.seconds, options.port, options.source, options.polite)
+    pack = load_pack()
+
+    async def work() -> None:
+        await run_demo(settings, pack)
+
+    return run_until_signal(work)
 
 
 def _run(options: argparse.Namespace) -> int:

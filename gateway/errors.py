@@ -2,6 +2,7 @@
 
 GatewayError
 ├── SettingsError          the settings file cannot be used
+├── DemoError              a part of the demo did not start or ended by itself
 └── SourceError            a camera's source gives no pictures
     ├── SourceOpenError    it cannot be opened, or holds nothing that can be read
     └── SourceLostError    it was open and broke off
@@ -16,6 +17,10 @@ class GatewayError(Exception):
 
 class SettingsError(GatewayError):
     """The settings file cannot be used."""
+
+
+class DemoError(GatewayError):
+    """A part of the demo did not start or ended by itself."""
 
 
 class SourceError(GatewayError):

@@ -35,6 +35,9 @@ Id = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$"), Field(examples=["front_door"])
 ]
 
+# How pydantic's messages begin; the setting's path stands there instead.
+_SUBJECT = re.compile(r"^(Dictionary|Input|List|String|Value) ")
+
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
@@ -238,17 +241,17 @@ def _sentence(error: ErrorDetails) -> str:
     known = _fields_at(error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{path} is not a setting; {_proposal(str(error['loc'][-1]), list(known))}"
-    if error["loc"] and error["loc"][-1] == "[key]":
+    if error["type"] == "string_pattern_mismatch" or error["loc"][-1:] == ("[key]",):
         return (
-            f"{path} is no usable id; use letters, digits, _ and -, at most 64, in quotes if "
-            "YAML takes it for a number or a truth value"
+            f"{path} is no usable id, but {error['input']!r}; use letters, digits, _ and -, at "
+            "most 64, in quotes if YAML takes it for a number or a truth value"
         )
     example = _example(known.get(str(error["loc"][-1])) if error["loc"] else None)
     if error["type"] == "missing":
         return f"{path} is missing; add it{example}"
     if error["type"] == "value_error":
-        return f"{path or 'settings'}: {error['ctx']['error']}"
-    problem = error["msg"].removeprefix("Input ")
+        return f"{path}: {str(error['ctx']['error']).removeprefix(f'{path} ')}"
+    problem = _SUBJECT.sub("", error["msg"])
     return f"{path} {problem}, but is {_shown(path, error['input'])}; correct it{example}"
 
 

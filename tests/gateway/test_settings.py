@@ -1,0 +1,254 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+import gateway
+from gateway.errors import SettingsError
+from gateway.settings import GatewaySettings, effective_yaml, load_settings, masked
+
+EXAMPLE = Path(gateway.__file__).parent / "home.example.yaml"
+
+
+def load(directory: Path, text: str) -> GatewaySettings:
+    file = directory / "home.yaml"
+    file.write_text(text)
+    return load_settings(file)
+
+
+def test_the_least_settings_have_defaults_for_the_rest(tmp_path: Path) -> None:
+    settings = load(tmp_path, "cameras: {porch: {source: pictures}}")
+    assert (settings.gateway, settings.prefix, settings.pack) == ("home", "idlesight", None)
+    assert settings.broker.url == "mqtt://127.0.0.1:1883"
+    assert settings.homeassistant.discovery == "component"
+    camera = settings.cameras["porch"]
+    assert camera.source == str(tmp_path / "pictures")
+    assert (camera.fps, camera.deadline_ms, camera.min_confidence) == (1.0, 500, 0.5)
+    assert (camera.fit, camera.jpeg_quality) == ("crop", 85)
+    assert not camera.loop
+    assert not camera.pan
+
+
+def test_the_example_loads_and_shows_every_setting() -> None:
+    settings = load_settings(EXAMPLE)
+    written = yaml.safe_load(EXAMPLE.read_text())
+    assert set(written) == set(GatewaySettings.model_fields)
+    shown = {key for camera in written["cameras"].values() for key in camera}
+    assert shown == set(type(settings.cameras["front_door"]).model_fields)
+    assert settings.gateway == "home"
+    assert settings.cameras["holiday"].pan
+    assert settings.cameras["front_door"].is_url
+
+
+def test_what_the_example_says_of_defaults_is_true() -> None:
+    example = load_settings(EXAMPLE)
+    front_door = example.cameras["front_door"]
+    bare = GatewaySettings.model_validate({"cameras": {"front_door": {"source": "x://y"}}})
+    kept = {"source", "name", "fps"}
+    assert front_door.model_dump(exclude=kept) == bare.cameras["front_door"].model_dump(
+        exclude=kept
+    )
+    assert example.model_dump(exclude={"cameras"}) == bare.model_dump(exclude={"cameras"})
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "pack: ../packs/mine\n"
+        "broker: {host: h, tls: true, ca_file: ca.crt}\n"
+        "cameras:\n  a: {source: clip.mp4}\n  b: {source: /abs/clip.mp4}\n  c: {source: http://h/x}",
+    )
+    assert settings.pack == tmp_path / "../packs/mine"
+    assert settings.broker.ca_file == tmp_path / "ca.crt"
+    assert [camera.source for camera in settings.cameras.values()] == [
+        str(tmp_path / "clip.mp4"),
+        "/abs/clip.mp4",
+        "http://h/x",
+    ]
+
+
+@pytest.mark.parametrize("written", ["off", "'off'", "false"])
+def test_discovery_off_is_a_word_though_yaml_reads_a_truth_value(
+    tmp_path: Path, written: str
+) -> None:
+    text = f"cameras: {{a: {{source: x}}}}\nhomeassistant: {{discovery: {written}}}"
+    assert load(tmp_path, text).homeassistant.discovery == "off"
+
+
+def test_effective_settings_hide_passwords(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "broker: mqtt://me:hush@broker:1884\n"
+        "cameras: {porch: {source: 'rtsp://admin:secret@10.0.0.2/live', fps: 2}}",
+    )
+    shown = effective_yaml(settings)
+    assert "hush" not in shown
+    assert "secret" not in shown
+    data = yaml.safe_load(shown)
+    assert data["broker"]["host"] == "broker"
+    assert data["broker"]["password"] == "**********"
+    assert data["cameras"]["porch"]["source"] == "rtsp://***@10.0.0.2/live"
+    assert data["cameras"]["porch"]["deadline_ms"] == 500
+
+
+def test_effective_settings_can_be_loaded_again(tmp_path: Path) -> None:
+    settings = load(tmp_path, "cameras: {porch: {source: pictures, loop: true}}")
+    assert load(tmp_path, effective_yaml(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://me:pw@host/x", "rtsp://***@host/x"),
+        ("rtsp://me@host/x", "rtsp://***@host/x"),
+        ("http://host/x?at=a@b", "http://host/x?at=a@b"),
+        ("/a/path@home", "/a/path@home"),
+    ],
+)
+def test_masked_source(source: str, shown: str) -> None:
+    assert masked(source) == shown
+
+
+CAMERA = "cameras: {porch: {source: x, "
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "{}",
+            "cameras is missing; add it, for example {porch: {source: ./pictures}}",
+        ),
+        (
+            CAMERA + "fsp: 2}}",
+            "cameras.porch.fsp is not a setting; did you mean fps?",
+        ),
+        (
+            CAMERA + "zzz: 2}}",
+            "cameras.porch.zzz is not a setting; known here: source, name, fps, deadline_ms, "
+            "min_confidence, loop, pan, fit, jpeg_quality",
+        ),
+        (
+            "camera: {}\ncameras: {a: {source: x}}",
+            "camera is not a setting; did you mean cameras?",
+        ),
+        (
+            "cameras: {porch: {fps: 2}}",
+            "cameras.porch.source is missing; add it, for example rtsp://192.168.1.20/stream",
+        ),
+        (
+            CAMERA + "fps: 0}}",
+            "cameras.porch.fps should be greater than 0, but is 0; correct it, for example 2",
+        ),
+        (
+            CAMERA + "fps: .nan}}",
+            "cameras.porch.fps should be a finite number, but is nan; correct it, for example 2",
+        ),
+        (
+            CAMERA + "deadline_ms: soon}}",
+            "cameras.porch.deadline_ms should be a valid integer, unable to parse string as an "
+            "integer, but is 'soon'; correct it, for example 500",
+        ),
+        (
+            CAMERA + "fit: squash}}",
+            "cameras.porch.fit should be 'crop' or 'stretch', but is 'squash'; correct it, for "
+            "example crop",
+        ),
+        (
+            CAMERA + "fps: -1, jpeg_quality: 100}}",
+            "cameras.porch.fps should be greater than 0, but is -1; correct it, for example 2 "
+            "(1 more after it)",
+        ),
+        (
+            "cameras: {a: {source: 'rtsp://h/x', loop: true}}",
+            "cameras.a: loop is for files, not for a URL; remove loop",
+        ),
+        (
+            "cameras: {front door: {source: x}}",
+            "cameras.front door is no usable id, but 'front door'; use letters, digits, _ and -, at "
+            "most 64, in quotes if YAML takes it for a number or a truth value",
+        ),
+        (
+            "cameras: {1: {source: x}}",
+            "cameras.1 is no usable id, but 1; use letters, digits, _ and -, at most 64, in quotes "
+            "if YAML takes it for a number or a truth value",
+        ),
+        (
+            "cameras: {}",
+            "cameras should have at least 1 item after validation, not 0, but is {}; correct it, "
+            "for example {porch: {source: ./pictures}}",
+        ),
+        (
+            "gateway: my home\ncameras: {a: {source: x}}",
+            "gateway is no usable id, but 'my home'; use letters, digits, _ and -, at most 64, in "
+            "quotes if YAML takes it for a number or a truth value",
+        ),
+        (
+            "broker: http://h\ncameras: {a: {source: x}}",
+            "broker: URL begins with 'http'; write mqtt:// or mqtts://",
+        ),
+        (
+            "broker: {hots: h}\ncameras: {a: {source: x}}",
+            "broker.hots is not a setting; did you mean host?",
+        ),
+        (
+            "broker: {password: [hush]}\ncameras: {a: {source: x}}",
+            "broker.password should be a valid string, but is something else; correct it",
+        ),
+        (
+            "broker: {password: hush}\ncameras: {a: {source: x}}",
+            "broker: a password needs a username",
+        ),
+        (
+            "homeassistant: {discovery: device}\ncameras: {a: {source: x}}",
+            "homeassistant.discovery should be 'component' or 'off', but is 'device'; correct it, "
+            "for example component",
+        ),
+        ("", "holds no settings; start with `cameras:`, see home.example.yaml"),
+        ("- a", "holds no settings; start with `cameras:`, see home.example.yaml"),
+        (
+            "cameras:\n  a: {source: x}\n  a: {source: y}",
+            "line 3, column 3: 'a' stands there twice; correct it",
+        ),
+        ("cameras: [", "line 1, column 11: expected the node content, but found '<stream end>'; "),
+        ("cameras: {{}: x}", "line 1, column 11: found unhashable key; correct it"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'home.yaml'}: {sentence}")
+    assert "\n" not in message
+    assert "hush" not in message
+
+
+def test_a_password_in_a_wrong_source_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, "cameras: {a: {source: [rtsp://me:hush@h/x]}}")
+    assert "hush" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.yaml: there is no such file; write one"):
+        load_settings(tmp_path / "none.yaml")
+
+
+def test_a_directory_is_no_settings_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot be read \(Is a directory\)"):
+        load_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\xff\xfe\x00", "is not UTF-8 text; save it as UTF-8"),
+        (b"a" * (1024 * 1024 + 1), "is larger than 1 MiB"),
+        (b"a: \x00", "is not YAML"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    file = tmp_path / "home.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=problem):
+        load_settings(file)

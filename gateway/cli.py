@@ -135,9 +135,7 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         description="Run everything on this machine, each part a process of its own.",
     )
     parser.add_argument("--seconds", type=_seconds, metavar="S", help="end after this time")
-    parser.add_argument(
-        "--port", type=_port, metavar="N", help="the broker's (default: a free one)"
-    )
+    parser.add_argument("--port", type=_port, metavar="N", help="the broker's, default: a free one")
     parser.add_argument(
         "--source", metavar="PATH|URL", help="pictures, video or camera instead of photographs"
     )

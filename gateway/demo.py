@@ -161,7 +161,7 @@ async def _start(
     config.write_text(yaml.safe_dump(_configuration(settings, port, processes.directory)))
     with console.status("starting broker, agents and gateway …"):
         data = str(processes.directory / "broker")
-        arguments = ("up", "--port", str(port), "--data-dir", data)
+        arguments = ["up", "--port", str(port), "--data-dir", data]
         ready = await processes.start("broker", "broker.cli", *arguments, ready="ready:")
         pids = []
         for entry in pack.manifest.variants:
@@ -250,7 +250,7 @@ async def _show(
             if console.is_terminal:
                 live.update(scoreboard.render(caption), refresh=True)
             else:
-                console.print(line(result), highlight=False)
+                console.print(line(result), highlight=False, soft_wrap=True)
 
         session = Session(
             BrokerSettings(port=port),

@@ -1,0 +1,117 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.pack import Pack
+from node_agent.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must end at once with exit code 2, and return its one sentence."""
+    assert main(["run", *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("idlesight-node: ")
+    assert output.err.count("\n") == 1
+    return output.err
+
+
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "examples:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["walk"], ["run", "--threads", "x"]])
+def test_a_wrong_command_line_is_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "no name"),
+        (["--name", "a b"], "name: "),
+        (["--name", "a", "--gateway", "#"], "gateway: "),
+        (["--name", "a", "--broker", "http://hub"], "mqtt://"),
+        (["--name", "a", "--broker", "mqtt://hub:99999"], "broker: "),
+        (["--name", "a", "--threads", "0"], "worker.threads: "),
+        (["--name", "a", "--config", "/does/not/exist"], "/does/not/exist cannot be read"),
+        (["--name", "a", "--pack", "/does/not/exist"], "/does/not/exist"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert words in refused(capsys, *arguments)
+
+
+def test_an_unknown_setting_is_named_with_its_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('name = "a"\n[governor]\nstrat_share = 0.1\n')
+    sentence = refused(capsys, "--config", str(file))
+    assert f"{file}: unknown setting `governor.strat_share`" in sentence
+
+
+def test_an_unknown_variant_names_those_that_are_there(
+    capsys: pytest.CaptureFixture[str], pack: Pack
+) -> None:
+    sentence = refused(capsys, "--name", "a", "--pack", str(pack.path), "--variant", "V7")
+    assert "V1, V2, V9" in sentence
+
+
+def test_a_flipped_byte_in_the_pack_is_refused(
+    capsys: pytest.CaptureFixture[str], pack: Pack, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(pack.path, copy)
+    model = bytearray((copy / "V1.tflite").read_bytes())
+    model[100] ^= 1
+    (copy / "V1.tflite").write_bytes(model)
+    assert "V1.tflite" in refused(capsys, "--name", "a", "--pack", str(copy))
+
+
+def test_a_missing_model_file_is_refused(
+    capsys: pytest.CaptureFixture[str], pack: Pack, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(pack.path, copy)
+    (copy / "V2.tflite").unlink()
+    assert "V2.tflite is missing" in refused(capsys, "--name", "a", "--pack", str(copy))
+
+
+def imported(statements: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after the statements."""
+    script = f"{statements}\nimport sys\nsys.stderr.write(' '.join(sys.modules))"
+    process = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return {name.partition(".")[0] for name in process.stderr.split()}
+
+
+RUNTIMES = {"ai_edge_litert", "tflite_runtime"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = "from node_agent.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    loaded = imported(script)
+    assert not loaded & {"asyncio", "pydantic", "paho", "numpy", "PIL", "psutil", *RUNTIMES}
+
+
+def test_the_link_does_not_carry_what_only_the_worker_needs() -> None:
+    assert not imported("import node_agent.commands") & {"PIL", "psutil", "torch", *RUNTIMES}
+
+
+def test_the_worker_does_not_carry_what_only_the_link_needs() -> None:
+    loaded = imported("import node_agent.worker_main, node_agent.served_model")
+    assert not loaded & {"pydantic", "paho", "aiomqtt", "asyncio", "psutil", "torch"}

@@ -1,0 +1,116 @@
+"""The vectors and examples in PROTOCOL.md, read from the document itself."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import broker.codecs
+from broker.codecs import (
+    MAX_CLASS_COUNT,
+    MAX_JPEG_BYTES,
+    MAX_MESSAGE_BYTES,
+    FrameMessage,
+    PredictionMessage,
+    decode_frame,
+    decode_prediction,
+    encode_frame,
+    encode_prediction,
+)
+from broker.errors import PayloadError
+from broker.payloads import MAX_JSON_BYTES, Assignment, NodeState, Result, parse
+from broker.topics import Topics
+
+DOCUMENT = (Path(broker.codecs.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
+
+
+def _block(language: str) -> str:
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+VECTORS: dict[str, list[dict[str, Any]]] = json.loads(_block("json test-vectors"))
+
+
+def _named(kind: str) -> list[Any]:
+    return [pytest.param(vector, id=vector["name"]) for vector in VECTORS[kind]]
+
+
+@pytest.mark.parametrize("vector", _named("frames"))
+def test_frame_vector(vector: dict[str, Any]) -> None:
+    payload = bytes.fromhex(vector["bytes"])
+    message = FrameMessage(
+        vector["session"], vector["frame"], vector["deadline_ms"], bytes.fromhex(vector["jpeg"])
+    )
+    assert encode_frame(message) == payload
+    assert decode_frame(payload) == message
+
+
+@pytest.mark.parametrize("vector", _named("predictions"))
+def test_prediction_vector(vector: dict[str, Any]) -> None:
+    payload = bytes.fromhex(vector["bytes"])
+    names = ("session", "frame", "model", "inference_us", "class_count")
+    message = PredictionMessage(
+        **{name: vector[name] for name in names},
+        indices=tuple(vector["indices"]),
+        values=tuple(vector["values"]),
+    )
+    assert encode_prediction(message) == payload
+    assert decode_prediction(payload) == message
+
+
+@pytest.mark.parametrize("vector", _named("refused_frames"))
+def test_refused_frame_vector(vector: dict[str, Any]) -> None:
+    with pytest.raises(PayloadError):
+        decode_frame(bytes.fromhex(vector["bytes"]))
+
+
+@pytest.mark.parametrize("vector", _named("refused_predictions"))
+def test_refused_prediction_vector(vector: dict[str, Any]) -> None:
+    with pytest.raises(PayloadError):
+        decode_prediction(bytes.fromhex(vector["bytes"]))
+
+
+def test_the_vectors_are_many() -> None:
+    assert {kind: len(vectors) for kind, vectors in VECTORS.items()} == {
+        "frames": 2,
+        "predictions": 5,
+        "refused_frames": 5,
+        "refused_predictions": 16,
+    }
+
+
+def test_example_result_is_one() -> None:
+    assert parse(Result, _block("json").encode()).label == "cat"
+
+
+@pytest.mark.parametrize("model", [NodeState, Assignment, Result])
+def test_every_json_field_is_documented(model: type[NodeState | Assignment | Result]) -> None:
+    for name in model.model_fields:
+        assert f"`{name}`" in DOCUMENT
+
+
+def test_every_topic_is_documented() -> None:
+    topics = Topics("GW")
+    for topic, shown in [
+        (topics.status, "status"),
+        (topics.frames("X"), "frames/<camera>"),
+        (topics.predictions("X"), "nodes/<node>/predictions"),
+        (topics.node_status("X"), "nodes/<node>/status"),
+        (topics.node_state("X"), "nodes/<node>/state"),
+        (topics.assignment("X"), "nodes/<node>/assignment"),
+        (topics.result("X"), "cameras/<camera>/result"),
+        (topics.image("X"), "cameras/<camera>/image"),
+        (topics.camera_set("X"), "cameras/<camera>/set"),
+    ]:
+        assert topic == "idlesight/GW/" + re.sub("<.*?>", "X", shown)
+        assert f"| `{shown}` |" in DOCUMENT
+
+
+@pytest.mark.parametrize(
+    "limit", [MAX_MESSAGE_BYTES, MAX_JPEG_BYTES, MAX_CLASS_COUNT, MAX_JSON_BYTES]
+)
+def test_limit_is_documented(limit: int) -> None:
+    assert f"{limit:,}".replace(",", " ") in DOCUMENT

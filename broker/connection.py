@@ -30,7 +30,6 @@ Version = Literal["5", "3.1.1"]
 # paho translates the codes of 3.1.1).
 _LOGIN_REASONS = frozenset({0x86, 0x87, 0x8A, 0x8C})
 _UNSUPPORTED_VERSION = 0x84
-_TAKEN_OVER = 0x8E
 
 MISC_INTERVAL_S = 0.5  # how often the keep-alive is looked at; MQTT counts it in seconds
 PUBLISH_TIMEOUT_S = 10.0  # for one message to be written (QoS 0) or acknowledged (QoS 1)
@@ -41,10 +40,6 @@ MAX_WAITING = 64
 
 class ProtocolRefusedError(BrokerUnreachableError):
     """The broker did not take the CONNECT of this protocol version."""
-
-
-class TakenOverError(BrokerUnreachableError):
-    """Another client connected with our client id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +150,7 @@ class Connection:
         """Wait until the connection is gone.
 
         Raises:
-            BrokerUnreachableError: it was lost (`TakenOverError`: to another client); it
-                returns when `close` ended it.
+            BrokerUnreachableError: it was lost; it returns when `close` or `drop` ended it.
         """
         loss = await asyncio.shield(self._lost)
         if loss is not None:
@@ -264,8 +258,7 @@ class Connection:
     def _disconnected(
         self, _client: paho.Client, _data: Any, _flags: Any, code: Any, _p: Any
     ) -> None:
-        error = TakenOverError if code.value == _TAKEN_OVER else BrokerUnreachableError
-        self._end(error(self._settings.url, f"connection lost ({code})"))
+        self._end(BrokerUnreachableError(self._settings.url, f"connection lost ({code})"))
 
     def _received(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         try:

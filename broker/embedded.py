@@ -10,6 +10,7 @@ from importlib.metadata import version
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
 from amqtt.errors import BrokerError as AmqttError
+from amqtt.session import Session
 
 from broker.errors import BrokerStartError
 
@@ -39,7 +40,7 @@ class EmbeddedBroker:
         logging.getLogger("amqtt").setLevel(logging.CRITICAL)
         logging.getLogger("transitions").setLevel(logging.CRITICAL)
         auth = "amqtt.plugins.authentication.AnonymousAuthPlugin"
-        self._broker = _VersionedBroker(
+        self._broker = _CorrectedBroker(
             {
                 "listeners": {"default": {"type": "tcp", "bind": self._address}},
                 "plugins": {auth: {"allow_anonymous": True}},
@@ -68,12 +69,20 @@ class EmbeddedBroker:
             logging.getLogger(__name__).warning("the embedded broker did not stop in time")
 
 
-class _VersionedBroker(Broker):  # type: ignore[misc] # amqtt ships no types
-    """amqtt that refuses another protocol version at once.
+class _CorrectedBroker(Broker):  # type: ignore[misc] # amqtt ships no types
+    """amqtt with two faults of 0.11 and 0.12 corrected.
 
     By itself it reads a CONNECT of MQTT 5 as one of 3.1.1 and, when that has a will, waits for
-    bytes that never come instead of refusing it.
+    bytes that never come instead of refusing it. And it sends a client that connects the
+    retained messages of everybody's subscriptions.
     """
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        subscribers = self._subscriptions.get(subscription[0], [])
+        if any(subscriber is session for subscriber, _ in subscribers):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
 
     async def stream_connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str

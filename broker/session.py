@@ -11,7 +11,6 @@ from broker.connection import (
     Connection,
     Message,
     ProtocolRefusedError,
-    TakenOverError,
     Version,
     Will,
     open_connection,
@@ -31,6 +30,9 @@ logger = logging.getLogger(__name__)
 BACKOFF_FIRST_S = 0.2
 BACKOFF_CAP_S = 10.0
 STABLE_S = 5.0  # a link that held so long was a good one: the backoff starts anew
+# So many links in a row that did not hold are no chance: two clients of one id throw each other
+# out, and each loss would be news.
+SHORT_LINKS = 3
 FAREWELL_TIMEOUT_S = 2.0
 # A broker of 3.1.1 alone may wait for more bytes instead of refusing a CONNECT of MQTT 5 (amqtt
 # does, given a will): the attempt with the other version must not come after a long timeout.
@@ -86,6 +88,7 @@ class Session:
         self._was_connected = False
         self._up_since_s: float | None = None
         self._trouble: str | None = None
+        self._short_links = 0
         self._running = False
 
     @property
@@ -117,18 +120,15 @@ class Session:
             tls = await asyncio.to_thread(_tls_context, self._settings)
             while True:
                 self._up_since_s = None
-                refused: BaseException | None = None
+                trouble: tuple[str, BaseException] | None = None
                 try:
                     await self._live(tls)
                 except* AuthenticationError as group:
-                    refused = _first(group)
-                    self._report("login", refused)
-                except* TakenOverError as group:
-                    self._report("taken over", _first(group))
+                    trouble = ("login", _first(group))
                 except* (BrokerUnreachableError, NotConnectedError) as group:
-                    self._report("away", _first(group))
-                if refused is not None and not self._was_connected:
-                    raise refused
+                    trouble = ("away", _first(group))
+                if trouble is not None:
+                    self._report(*trouble)
                 attempt = 0 if self._up_s() >= STABLE_S else attempt + 1
                 delay_s = backoff_s(attempt, self._rng)
                 logger.debug("next attempt in %.2f s", delay_s)
@@ -222,9 +222,10 @@ class Session:
         self._connection = connection
         self._was_connected = True
         self._up_since_s = asyncio.get_running_loop().time()
-        again = "back" if self._trouble else "connected"
-        logger.info("broker %s: %s (MQTT %s)", self._settings.url, again, connection.version)
-        self._trouble = None
+        if self._short_links < SHORT_LINKS:
+            again = "back" if self._trouble else "connected"
+            logger.info("broker %s: %s (MQTT %s)", self._settings.url, again, connection.version)
+            self._trouble = None
         if self._on_connect is not None:
             await self._on_connect()
         held, self._held = self._held, None
@@ -258,17 +259,31 @@ class Session:
             connection.close()
 
     def _report(self, trouble: str, exc: BaseException) -> None:
-        """Warn once for each kind of trouble until the broker is back."""
-        if trouble == "login" and not self._was_connected:
-            return  # raised instead
+        """Warn once for each kind of trouble until the broker is back.
+
+        Raises:
+            AuthenticationError: this, when there never was a connection.
+        """
+        if isinstance(exc, AuthenticationError) and not self._was_connected:
+            raise exc
+        if self._up_s() >= STABLE_S:
+            self._short_links = 0
+        elif self._up_since_s is not None:
+            self._short_links += 1
+        if self._short_links >= SHORT_LINKS:
+            trouble = "short links"
         if trouble == self._trouble:
             logger.debug("broker still away: %s", exc)
-            return
-        self._trouble = trouble
-        if trouble == "taken over":
-            logger.error("another client connected as %s: give each its own name", self._client_id)
+        elif trouble == "short links":
+            logger.error(
+                "the link to broker %s breaks soon after each connect: does another client use "
+                "the id %s? Each needs its own name",
+                self._settings.url,
+                self._client_id,
+            )
         else:
             logger.warning("%s; trying again until it is back", exc)
+        self._trouble = trouble
 
 
 def backoff_s(attempt: int, rng: random.Random) -> float:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 from broker.errors import AuthenticationError, BrokerSettingsError
 from broker.session import BrokerSettings
@@ -23,6 +23,8 @@ EXIT_CAMERA_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
+Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
 _EXAMPLES = """\
 examples:
   idlesight-gateway check --config home.yaml
@@ -34,6 +36,13 @@ examples:
   idlesight-gateway demo --seconds 20
       broker, gateway and three agents on this machine, with a table
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message}; see --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; each subcommand leaves its function in `command`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="idlesight-gateway",
         description="Cameras in, frames out, answers in, results out.",
         epilog=_EXAMPLES,
@@ -96,8 +105,18 @@ async def _until_signal(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
     return EXIT_OK
 
 
-def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser("run", help="serve the cameras of a settings file")
+def _add_command(commands: Commands, name: str, purpose: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_run(commands: Commands) -> None:
+    parser = _add_command(commands, "run", "serve the cameras of a settings file")
     _add_config(parser)
     parser.add_argument(
         "--broker",
@@ -120,15 +139,15 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.set_defaults(command=_run)
 
 
-def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "check", help="print the settings in effect, or what is wrong with them"
+def _add_check(commands: Commands) -> None:
+    parser = _add_command(
+        commands, "check", "print the settings in effect, or what is wrong with them"
     )
     _add_config(parser)
     parser.set_defaults(command=_check)
 
 
-def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_demo(commands: Commands) -> None:
     parser = commands.add_parser(
         "demo",
         help="broker, gateway and three agents on this machine, and a table of what they say",
@@ -203,6 +222,8 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Until the event loop takes over.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

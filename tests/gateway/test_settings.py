@@ -165,8 +165,8 @@ CAMERA = "cameras: {porch: {source: x, "
         ),
         (
             "cameras: {front door: {source: x}}",
-            "cameras.front door is no usable id, but 'front door'; use letters, digits, _ and -, at "
-            "most 64, in quotes if YAML takes it for a number or a truth value",
+            "cameras.front door is no usable id, but 'front door'; use letters, digits, _ and -, "
+            "at most 64, in quotes if YAML takes it for a number or a truth value",
         ),
         (
             "cameras: {1: {source: x}}",

@@ -1,0 +1,171 @@
+import asyncio
+import io
+import random
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gateway import camera as camera_module
+from gateway.camera import LONGEST_BACKOFF_S, SHORTEST_BACKOFF_S, Camera, Capture, backoff_s
+from gateway.settings import CameraSettings
+
+Until = Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]
+
+
+def pictures(directory: Path, count: int) -> Path:
+    for number in range(count):
+        Image.new("RGB", (64, 48), (number * 10, 0, 0)).save(directory / f"{number:03}.png")
+    return directory
+
+
+def make(source: Path | str, *, retry: bool = True, **settings: object) -> Camera:
+    return Camera(
+        "porch",
+        CameraSettings.model_validate({"source": str(source), "fps": 50, **settings}),
+        side=32,
+        rng=random.Random(0),
+        retry=retry,
+    )
+
+
+async def take_all(camera: Camera) -> list[Capture]:
+    return [capture async for capture in camera.captures()]
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("camera")]
+
+
+async def test_captures_are_square_jpegs_with_an_aware_time(tmp_path: Path) -> None:
+    captures = await take_all(make(pictures(tmp_path, 3)))
+    assert len(captures) == 3
+    for capture in captures:
+        assert capture.captured_at.tzname() == "UTC"
+        with Image.open(io.BytesIO(capture.jpeg)) as image:
+            assert (image.format, image.size) == ("JPEG", (32, 32))
+    assert threads() == []
+
+
+async def test_camera_is_available_while_it_gives_pictures(tmp_path: Path) -> None:
+    seen: list[bool] = []
+    camera = Camera(
+        "porch",
+        CameraSettings(source=str(pictures(tmp_path, 2)), fps=50),
+        side=32,
+        rng=random.Random(0),
+        on_change=lambda: seen.append(camera.available),
+    )
+    await take_all(camera)
+    await asyncio.sleep(0)
+    assert seen[-1] is False
+    assert camera.counts.taken == 2
+    assert not camera.failed
+
+
+async def test_newest_picture_replaces_one_that_was_not_taken(
+    tmp_path: Path, until_true: Until
+) -> None:
+    camera = make(pictures(tmp_path, 40), loop=True)
+    feed = camera.captures()
+    first = await anext(feed)
+    await until_true(
+        lambda: camera.counts.replaced >= 5
+    )  # the consumer is busy, the camera goes on
+    second = await anext(feed)
+    assert second.captured_at > first.captured_at
+    await feed.aclose()  # type: ignore[attr-defined]
+    assert threads() == []
+
+
+async def test_cancelled_camera_ends_its_thread(tmp_path: Path, until_true: Until) -> None:
+    camera = make(pictures(tmp_path, 2), loop=True, fps=0.05)
+    task = asyncio.create_task(take_all(camera))
+    await until_true(lambda: camera.counts.taken > 0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert threads() == []
+
+
+async def test_camera_that_never_opens_says_so_once_and_tries_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    until_true: Until,
+) -> None:
+    attempts: list[int] = []
+
+    def soon(attempt: int, _: random.Random) -> float:
+        attempts.append(attempt)
+        return 0.01
+
+    monkeypatch.setattr(camera_module, "backoff_s", soon)
+    folder = tmp_path / "later"
+    task = asyncio.create_task(take_all(make(folder)))
+    await until_true(lambda: "does not exist" in caplog.text)
+    await until_true(lambda: len(attempts) >= 3)
+    partial = tmp_path / "partial"
+    partial.mkdir()
+    pictures(partial, 3).rename(folder)
+    assert len(await asyncio.wait_for(task, 20)) == 3
+    assert caplog.text.count("does not exist") == 1
+    assert attempts[:3] == [1, 2, 3]
+
+
+async def test_camera_that_is_not_tried_again_ends_as_failed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = make(tmp_path / "none", retry=False)
+    assert await take_all(camera) == []
+    assert camera.failed
+    assert "camera porch:" in caplog.text
+
+
+async def test_fault_in_the_thread_is_raised_in_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(camera_module, "encode_jpeg", explode)
+    with pytest.raises(ZeroDivisionError):
+        await take_all(make(pictures(tmp_path, 1)))
+
+
+async def test_unreadable_pictures_are_counted_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pictures(tmp_path, 2)
+    for name in ("x.png", "y.png"):
+        (tmp_path / name).write_bytes(b"nothing")
+    camera = make(tmp_path)
+    assert len(await take_all(camera)) == 2
+    assert camera.counts.unreadable == 2
+    assert caplog.text.count("cannot be read and is skipped") == 1
+
+
+async def test_dead_url_is_an_outage_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, until_true: Until
+) -> None:
+    monkeypatch.setattr(camera_module, "backoff_s", lambda attempt, rng: 0.01)
+    camera = make("rtsp://me:hush@127.0.0.1:9/x", retry=False)  # a URL is tried again all the same
+    task = asyncio.create_task(take_all(camera))
+    await until_true(lambda: bool(camera.counts.outages))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "rtsp://***@127.0.0.1:9/x cannot be opened" in caplog.text
+    assert "hush" not in caplog.text
+
+
+def test_backoff_grows_to_its_cap_with_jitter() -> None:
+    rng = random.Random(0)
+    longest = [max(backoff_s(attempt, rng) for _ in range(300)) for attempt in (1, 3, 5, 50)]
+    assert longest == sorted(longest)
+    assert longest[0] <= 1.0
+    assert LONGEST_BACKOFF_S * 0.9 < longest[3] <= LONGEST_BACKOFF_S
+    assert min(backoff_s(50, rng) for _ in range(300)) >= SHORTEST_BACKOFF_S

@@ -1,0 +1,419 @@
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from broker.codecs import decode_frame
+from broker.errors import AuthenticationError
+from gateway.gateway import Gateway
+
+if TYPE_CHECKING:
+    from tests.gateway.conftest import House, MemoryBroker
+
+Until = Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]
+
+RESULT = "idlesight/home/cameras/porch/result"
+LONG_MS = 60_000  # a deadline that no test waits for
+
+
+def porch(house: "House", count: int = 3, **settings: Any) -> dict[str, Any]:
+    return {
+        "porch": {"source": house.pictures(count), "fps": 30, "deadline_ms": LONG_MS} | settings
+    }
+
+
+async def test_answers_of_all_nodes_become_one_result(house: "House") -> None:
+    nodes = [await house.node(name, variant) for name, variant in (("a", "V1"), ("b", "V3"))]
+    gateway = house.gateway(porch(house))
+    await gateway.run(exit_when_done=True, wait_for_nodes=2)
+    await house.has_results(3)
+    assert [result.frame for result in house.results] == [1, 2, 3]
+    for result in house.results:
+        assert (result.status, result.label, result.decided) == ("answered", "label4", "all")
+        assert result.confidence == pytest.approx(0.75)
+        assert {part.node: part.variant for part in result.contributors} == {"a": "V1", "b": "V3"}
+        assert (result.expected, result.missing, result.pack) == (2, [], "tiny")
+        assert 0 <= result.latency_ms < LONG_MS
+    assert all(len(node.frames) == 3 for node in nodes)
+    assert {frame.deadline_ms for frame in nodes[0].frames} == {LONG_MS}
+    assert {frame.session for frame in nodes[0].frames} == {gateway.session}
+    assert gateway.counts == {"frames.published": 3, "results.answered": 3}
+
+
+async def test_results_are_retained_and_acknowledged(
+    house: "House", memory: "MemoryBroker"
+) -> None:
+    await house.node("a", "V1")
+    await house.gateway(porch(house)).run(exit_when_done=True, wait_for_nodes=1)
+    messages = [message for message in memory.log if message.topic == RESULT]
+    assert [(message.qos, message.retain) for message in messages] == [(1, True)] * 3
+    assert json.loads(memory.retained[RESULT].payload)["frame"] == 3
+
+
+async def test_nobody_answering_is_no_answer_at_the_deadline(house: "House") -> None:
+    await house.gateway(porch(house, 1, deadline_ms=50)).run(exit_when_done=True)
+    await house.has_results(1)
+    (result,) = house.results
+    assert (result.status, result.label, result.confidence) == ("no_answer", None, None)
+    assert (result.decided, result.expected, result.missing) == ("deadline", 0, [])
+    assert result.latency_ms >= 50
+
+
+async def test_silent_node_is_missing_at_the_deadline(house: "House") -> None:
+    await house.node("a", "V1")
+    silent = await house.node("b", "V2")
+    silent.answers = False
+    gateway = house.gateway(porch(house, 1, deadline_ms=100))
+    await gateway.run(exit_when_done=True, wait_for_nodes=2)
+    await house.has_results(1)
+    (result,) = house.results
+    assert (result.status, result.decided, result.missing) == ("answered", "deadline", ["b"])
+
+
+async def test_unsure_result_keeps_its_guess(house: "House") -> None:
+    await house.node("a", "V1")
+    gateway = house.gateway(porch(house, 1, min_confidence=0.9))
+    await gateway.run(exit_when_done=True, wait_for_nodes=1)
+    await house.has_results(1)
+    assert (house.results[0].status, house.results[0].label) == ("unsure", "label4")
+
+
+async def test_paused_node_is_not_waited_for_but_counts(house: "House", until_true: Until) -> None:
+    paused = await house.node("paused", "V1", phase="paused")
+    paused.answers = False
+    slow = await house.node("slow", "V2")
+    slow.answers = False
+    house.spawn(house.gateway(porch(house, 1)).run(wait_for_nodes=1))
+    await until_true(lambda: bool(paused.frames and slow.frames))
+    await paused.answer(paused.frames[0])
+    await slow.answer(slow.frames[0])
+    await house.has_results(1)
+    (result,) = house.results
+    assert (result.decided, result.expected) == ("all", 1)
+    assert [part.node for part in result.contributors] == ["paused", "slow"]
+
+
+async def test_node_that_vanishes_is_not_waited_for(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    await house.node("a", "V1")
+    doomed = await house.node("b", "V2")
+    doomed.answers = False
+    gateway = house.gateway(porch(house, 1))
+    house.spawn(gateway.run(wait_for_nodes=2))
+    await until_true(lambda: bool(doomed.frames))
+    memory.kill(doomed.link)  # type: ignore[arg-type]
+    await house.has_results(1)  # long before the deadline
+    (result,) = house.results
+    assert (result.status, result.decided, result.missing) == ("answered", "all", ["b"])
+    assert gateway.roster.working == {"a"}
+
+
+NODE = "idlesight/home/nodes/a"
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "kind"),
+    [
+        (f"{NODE}/predictions", b"", "dropped.prediction.malformed"),
+        (f"{NODE}/predictions", b"\xa5\x01\x02", "dropped.prediction.malformed"),
+        (f"{NODE}/predictions", b"{}", "dropped.prediction.malformed"),
+        (f"{NODE}/status", b"maybe", "dropped.node_status.malformed"),
+        (f"{NODE}/state", b"{not json", "dropped.node_state.malformed"),
+        (f"{NODE}/state", b"\xff", "dropped.node_state.malformed"),
+        (
+            f"{NODE}/state",
+            b'{"node": "b", "state": "working", "version": "1"}',
+            "dropped.node_state.malformed",
+        ),
+        ("idlesight/home/nodes/a b/status", b"online", "dropped.topic"),
+        ("homeassistant/status", b"\x00", None),
+    ],
+)
+async def test_bad_message_is_counted_and_dropped(
+    house: "House",
+    memory: "MemoryBroker",
+    until_true: Until,
+    topic: str,
+    payload: bytes,
+    kind: str | None,
+) -> None:
+    await house.node("a", "V1")
+    gateway = house.gateway(porch(house, 3, loop=True))
+    house.spawn(gateway.run(wait_for_nodes=1))
+    await house.has_results(1)
+    for _ in range(2):
+        memory.publish(topic, payload, qos=1)
+    if kind is not None:
+        await until_true(lambda: gateway.counts[kind] == 2)
+    before = len(house.results)
+    await house.has_results(before + 2, "answered")
+
+
+async def test_answers_that_do_not_belong_are_counted(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.answers = False
+    gateway = house.gateway(porch(house, 1))
+    house.spawn(gateway.run(wait_for_nodes=1))
+    await until_true(lambda: bool(node.frames))
+    (frame,) = node.frames
+    await node.answer(frame, session=frame.session ^ 1)
+    await node.answer(frame, model=0)
+    await node.answer(frame, frame=99)
+    memory.publish("idlesight/home/nodes/stranger/predictions", node.prediction(frame))
+    await node.answer(frame)
+    await node.answer(frame)
+    dropped = {
+        f"dropped.prediction.{reason}": 1
+        for reason in (
+            "foreign_session",
+            "unknown_model",
+            "unknown_frame",
+            "unknown_node",
+            "duplicate",
+        )
+    }
+    await until_true(lambda: dropped.items() <= gateway.counts.items())
+    await house.has_results(1)
+    assert [part.node for part in house.results[0].contributors] == ["a"]
+
+
+async def test_late_answer_is_counted_and_changes_no_result(
+    house: "House", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.answers = False
+    gateway = house.gateway(porch(house, 1, deadline_ms=30))
+    house.spawn(gateway.run(wait_for_nodes=1))
+    await house.has_results(1)
+    await node.answer(node.frames[0])
+    await until_true(lambda: gateway.counts["dropped.prediction.late"] == 1)
+    assert [result.status for result in house.results] == ["no_answer"]
+
+
+async def test_frames_go_on_after_the_broker_was_away(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    await house.node("a", "V1")
+    gateway = house.gateway(porch(house, 3, loop=True, deadline_ms=200))
+    house.spawn(gateway.run(wait_for_nodes=1))
+    await house.has_results(2, "answered")
+    memory.go_away(forget=True)
+    await until_true(lambda: gateway.counts["frames.unpublished"] >= 3)
+    memory.come_back()
+    before = len(house.results)
+    await house.has_results(before + 3)
+    await until_true(lambda: house.results[-1].status == "answered")
+    for topic in (
+        "idlesight/home/status",
+        "idlesight/home/cameras/porch/status",
+        "idlesight/home/nodes/a/assignment",
+        "homeassistant/sensor/idlesight-home/porch_label/config",
+        RESULT,
+    ):
+        await until_true(lambda topic=topic: topic in memory.retained)  # type: ignore[misc]
+
+
+async def test_node_that_did_not_come_back_with_the_broker_is_not_expected(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    await house.node("a", "V1")
+    gone = await house.node("b", "V2")
+    gateway = house.gateway(porch(house, 3, loop=True, deadline_ms=200))
+    house.spawn(gateway.run(wait_for_nodes=2))
+    await house.has_results(1)
+    gone.link.killed = True  # type: ignore[attr-defined]
+    gone.link.will = None  # type: ignore[attr-defined]
+    memory.go_away(forget=True)
+    memory.come_back()
+    await until_true(lambda: gateway.roster.working == {"a"})
+
+
+async def test_last_result_follows_when_it_could_not_be_published(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.answers = False
+    gateway = house.gateway(porch(house, 1, deadline_ms=300))
+    house.spawn(gateway.run(wait_for_nodes=1))
+    await until_true(lambda: bool(node.frames))
+    memory.go_away()
+    await until_true(lambda: gateway.counts["results.no_answer"] == 1)
+    await until_true(lambda: gateway.counts["results.unsent"] == 1)
+    assert RESULT not in memory.retained
+    memory.come_back()
+    await until_true(lambda: RESULT in memory.retained)
+    assert len(memory.sent(RESULT)) == 1
+
+
+async def test_everything_is_announced_again_when_home_assistant_starts(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    await house.node("a", "V1")
+    gateway = house.gateway(porch(house, 2))
+    house.spawn(gateway.run(wait_for_nodes=1))
+    await house.has_results(2)
+    config = "homeassistant/sensor/idlesight-home/porch_confidence/config"
+    assert len(memory.sent(config)) == 1
+    memory.publish("homeassistant/status", b"online")
+    await until_true(lambda: len(memory.sent(RESULT)) == 3)
+    topics = [message.topic for message in memory.log]
+    assert topics.count(config) == 2
+    assert topics[-1] == RESULT  # the states follow what they are states of
+    assert memory.sent(RESULT)[2] == memory.sent(RESULT)[1]
+    assert len(memory.sent("idlesight/home/status")) == 1
+
+
+async def test_discovery_off_announces_nothing(house: "House", memory: "MemoryBroker") -> None:
+    gateway = house.gateway(porch(house, 1, deadline_ms=30))
+    off = gateway.settings.homeassistant.model_copy(update={"discovery": "off"})
+    quiet = Gateway(
+        gateway.settings.model_copy(update={"homeassistant": off}),
+        house.pack,
+        rng=random.Random(0),
+        link=house.link,
+    )
+    await quiet.run(exit_when_done=True)
+    assert not [message for message in memory.log if message.topic.startswith("homeassistant")]
+
+
+async def test_free_nodes_are_given_different_variants(house: "House", until_true: Until) -> None:
+    free = [
+        await house.node(name, None, fixed=False, phase="unassigned") for name in ("a", "b", "c")
+    ]
+    chosen = await house.node("d", "V2")
+    house.spawn(house.gateway(porch(house)).run())
+    await until_true(lambda: all(node.assignments for node in (*free, chosen)))
+    given = {node.name: node.assignments[-1].variant for node in (*free, chosen)}
+    assert given["d"] == "V2"
+    assert set(given.values()) == {"V1", "V2", "V3"}
+    assignment = free[0].assignments[-1]
+    assert assignment.pack == "tiny"
+    assert assignment.model == house.pack.variant(assignment.variant).sha256
+    assert assignment.cameras == []
+
+
+async def test_assignment_is_published_again_only_when_it_changes(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    node = await house.node("a", None, fixed=False, phase="unassigned")
+    house.spawn(house.gateway(porch(house)).run())
+    await until_true(lambda: bool(node.assignments))
+    for phase in ("starting", "working", "paused", "working"):
+        await node.say_state(state=phase, variant="V1", fixed_variant=False)
+    await house.node("b", None, fixed=False, phase="unassigned")
+    await until_true(lambda: "idlesight/home/nodes/b/assignment" in memory.retained)
+    assert len(memory.sent("idlesight/home/nodes/a/assignment")) == 1
+
+
+async def test_result_waits_neither_for_frames_nor_for_other_results(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    for topic in ("idlesight/home/frames/porch", RESULT):
+        memory.stalled[topic] = asyncio.Event()  # never set: no write, no acknowledgement returns
+    cameras = porch(house, 1) | {
+        "yard": {"source": house.pictures(5), "fps": 30, "deadline_ms": LONG_MS}
+    }
+    house.spawn(house.gateway(cameras).run(wait_for_nodes=1))
+    await until_true(lambda: Counter(r.camera for r in house.results) == {"porch": 1, "yard": 5})
+    assert len(node.frames) == 6
+
+
+async def test_every_frame_gets_one_result_when_messages_are_lost_and_delayed(
+    house: "House", memory: "MemoryBroker"
+) -> None:
+    for name, variant in (("a", "V1"), ("b", "V2"), ("c", "V3"), ("d", "V3")):
+        await house.node(name, variant)
+    memory.loss, memory.delay_s = 0.3, 0.15
+    cameras = {
+        name: {"source": house.pictures(20), "fps": fps, "deadline_ms": 100}
+        for name, fps in (("x", 40), ("y", 60))
+    }
+    gateway = house.gateway(cameras)
+    await gateway.run(exit_when_done=True, wait_for_nodes=4)
+    published = gateway.counts["frames.published"]
+    await house.has_results(published)
+    assert sorted(result.frame for result in house.results) == list(range(1, published + 1))
+    assert gateway.counts.get("dropped.prediction.late", 0) > 0
+    decided = {result.decided for result in house.results}
+    assert "deadline" in decided
+    assert all(result.label in ("label4", None) for result in house.results)
+
+
+async def test_frames_are_the_cameras_pictures(house: "House", memory: "MemoryBroker") -> None:
+    await house.gateway(porch(house, 2, deadline_ms=30)).run(exit_when_done=True)
+    frames = [decode_frame(payload) for payload in memory.sent("idlesight/home/frames/porch")]
+    assert [frame.frame for frame in frames] == [1, 2]
+    assert all(frame.jpeg.startswith(b"\xff\xd8") for frame in frames)
+    assert frames[0].jpeg != frames[1].jpeg
+
+
+async def test_cancelled_gateway_says_goodbye(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    await house.node("a", "V1")
+    task = house.spawn(house.gateway(porch(house, 3, loop=True)).run(wait_for_nodes=1))
+    await house.has_results(2)
+    await until_true(
+        lambda: memory.retained["idlesight/home/cameras/porch/status"].payload == b"online"
+    )
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert memory.retained["idlesight/home/status"].payload == b"offline"
+    assert memory.retained["idlesight/home/cameras/porch/status"].payload == b"offline"
+
+
+async def test_camera_that_fails_leaves_the_others_running(
+    house: "House", memory: "MemoryBroker", until_true: Until
+) -> None:
+    cameras = porch(house, 3, loop=True, deadline_ms=50) | {"dead": {"source": "/nowhere"}}
+    gateway = house.gateway(cameras)
+    house.spawn(gateway.run())
+    await house.has_results(3)
+    await until_true(lambda: gateway.cameras["dead"].counts.outages == 1)
+    assert memory.retained["idlesight/home/cameras/dead/status"].payload == b"offline"
+    assert {result.camera for result in house.results} == {"porch"}
+
+
+async def test_gateway_stays_when_its_cameras_have_ended(house: "House") -> None:
+    task = house.spawn(house.gateway(porch(house, 1, deadline_ms=30)).run())
+    await house.has_results(1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(task), 0.2)
+    assert not task.done()
+
+
+async def test_refused_login_ends_the_gateway(house: "House") -> None:
+    class Refused:
+        connected = False
+
+        async def run(self) -> None:
+            raise AuthenticationError("mqtt://h:1883", "not authorized")
+
+        async def publish(self, *_: Any, **__: Any) -> None:
+            raise AssertionError("nothing is published without a link")
+
+    house.link = lambda *_, **__: Refused()
+    with pytest.raises(ExceptionGroup) as caught:
+        await house.gateway(porch(house)).run()
+    assert caught.group_contains(AuthenticationError)
+
+
+async def test_results_are_handed_to_whoever_asked(house: "House") -> None:
+    shown: list[str] = []
+    ready: list[bool] = []
+    gateway = house.gateway(
+        porch(house, 1, deadline_ms=30),
+        on_result=lambda result: shown.append(result.status),
+        on_ready=lambda: ready.append(True),
+    )
+    await gateway.run(exit_when_done=True)
+    assert (shown, ready) == (["no_answer"], [True])

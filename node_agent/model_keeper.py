@@ -199,15 +199,19 @@ class ModelKeeper:
             if successor.choice.same_model(self._wanted):
                 self._problem = None
             logger.info("variant %s serves", successor.choice.entry.name)
+            if not successor.worker.alive:  # it ended before it took over: nobody watches it
+                self._lost(successor.worker, "the worker ended as soon as it was ready")
         if old is not None:
             await old.worker.stop()
         self._on_change()
 
     async def _watch(self, worker: Worker) -> None:
         """Wait for a worker's end; if it was serving, see that it comes back."""
-        how = await worker.watch()
+        self._lost(worker, await worker.watch())
+
+    def _lost(self, worker: Worker, how: str) -> None:
         if self._serving is None or self._serving.worker is not worker:
-            return
+            return  # it was replaced, or its loading already failed
         self._serving = None
         self._failures += 1
         self._problem = how

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.foreign_cpu import (
@@ -45,7 +45,6 @@ def test_process_times_whatever_the_command_is_called(command: str) -> None:
     assert parse_process(text) == ProcessTimes(state="S", own=10, reaped_children=21)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_process_text_parses_or_is_a_value_error(text: str) -> None:
     try:

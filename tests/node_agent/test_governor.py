@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.governor import ForeignCpu, Governor, Limits, Readings
@@ -91,7 +91,6 @@ readings = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(
     steps=st.lists(st.tuples(st.floats(0, 3), readings), max_size=60),
     seed=st.integers(0, 2**32),
@@ -119,7 +118,6 @@ def test_never_flaps_faster_than_the_hold_off_and_always_says_why(
         allowed = decision.allowed
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_every_hold_off_ends(seed: int) -> None:
     guest = Governor(LIMITS, random.Random(seed))

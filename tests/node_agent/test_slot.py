@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.codecs import FrameMessage
@@ -58,7 +58,6 @@ def test_a_frame_is_late_from_its_deadline_on() -> None:
     assert waiting.is_late(10.5)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=60))
 def test_every_frame_is_taken_evicted_or_still_waits(steps: list[str | None]) -> None:
     slots = FrameSlots(max_cameras=2)

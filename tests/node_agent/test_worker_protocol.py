@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.worker_protocol import (
@@ -54,7 +54,6 @@ def test_answer_round_trip() -> None:
     assert decode_answer(encode_answer(answer)) == answer
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_bytes_are_an_answer_or_refused(body: bytes) -> None:
     try:

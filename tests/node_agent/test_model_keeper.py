@@ -1,0 +1,109 @@
+import asyncio
+import random
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.pack import Pack, load_pack
+from node_agent.errors import WorkerDiedError
+from node_agent.model_keeper import LAST_RESTART_S, Choice, ModelKeeper, restart_delay_s
+from node_agent.settings import WorkerSettings
+
+BOUND_S = 60.0
+NORMAL = WorkerSettings(priority="normal", load_timeout_s=60, answer_timeout_s=60)
+
+
+@asynccontextmanager
+async def keeping(*wanted: Choice) -> AsyncIterator[ModelKeeper]:
+    keeper = ModelKeeper(NORMAL, random.Random(1), lambda: None)
+    for choice in wanted:
+        keeper.want(choice)
+    task = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, BOUND_S)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND_S):
+        while not condition():  # noqa: ASYNC110 - what is waited for is another process
+            await asyncio.sleep(0.01)
+
+
+def choice(pack: Pack, variant: str = "V1") -> Choice:
+    return Choice(pack, pack.variant(variant))
+
+
+async def test_without_a_model_it_answers_nothing(jpeg: bytes) -> None:
+    async with keeping() as keeper:
+        with pytest.raises(WorkerDiedError, match="no worker"):
+            await keeper.classify(jpeg)
+        assert keeper.worker_pids == ()
+
+
+async def test_the_last_of_many_wishes_is_served(pack: Pack, jpeg: bytes) -> None:
+    async with keeping(*(choice(pack, name) for name in ("V1", "V9", "V2", "V1", "V2"))) as keeper:
+        await until(lambda: keeper.situation.serving == "V2")
+        _, model = await keeper.classify(jpeg)
+        assert model.entry.name == "V2"
+        assert len(keeper.worker_pids) == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "words"), [("/bin/false", "status 1"), ("/does/not/exist", "can be started")]
+)
+async def test_a_worker_that_does_not_start_is_tried_again(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch, program: str, words: str
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", program)
+        async with keeping(choice(pack)) as keeper:
+            await until(lambda: keeper.situation.problem is not None)
+            assert words in (keeper.situation.problem or "")
+            assert not keeper.situation.refused
+            broken.undo()
+            await until(lambda: keeper.situation.serving == "V1")
+            assert keeper.situation.problem is None
+
+
+async def test_another_wish_ends_the_rest_after_a_failure(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node_agent.model_keeper.restart_delay_s", lambda *_: 2 * BOUND_S)
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/bin/false")
+        async with keeping(choice(pack)) as keeper:
+            await until(lambda: keeper.situation.problem is not None)
+            broken.undo()
+            await until(lambda: keeper.situation.loading is None)
+            keeper.want(choice(pack, "V2"))
+            await until(lambda: keeper.situation.serving == "V2")
+
+
+async def test_a_model_file_that_has_vanished_is_refused(pack: Pack, tmp_path: Path) -> None:
+    shutil.copytree(pack.path, tmp_path / "copy")
+    fleeting = load_pack(tmp_path / "copy")
+    (tmp_path / "copy" / "V1.tflite").unlink()
+    async with keeping(choice(fleeting)) as keeper:
+        await until(lambda: keeper.situation.refused)
+        assert "V1.tflite is missing" in (keeper.situation.problem or "")
+
+
+@given(failures=st.integers(1, 10_000), seed=st.integers(0, 2**32))
+def test_restarts_are_spaced_and_capped(failures: int, seed: int) -> None:
+    delay_s = restart_delay_s(failures, random.Random(seed))
+    assert 0.25 <= delay_s <= LAST_RESTART_S
+
+
+def test_each_failure_doubles_the_wait() -> None:
+    waits = [restart_delay_s(failures, random.Random(1)) for failures in range(1, 6)]
+    assert waits == pytest.approx([waits[0] * 2**n for n in range(5)])

@@ -99,7 +99,8 @@ def read_square(file: Path, side: int) -> Bytes:
     short = min(rgb.size)
     left, top = (rgb.width - short) // 2, (rgb.height - short) // 2
     box = (left, top, left + short, top + short)
-    return np.asarray(rgb.resize((side, side), Image.Resampling.BILINEAR, box=box))
+    # Cropped first: a filter over a box would mix in what lies beyond it.
+    return np.asarray(rgb.crop(box).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def split_validation(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:

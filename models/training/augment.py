@@ -73,7 +73,7 @@ def batches(
         generator: the only source of randomness, so that a resumed run repeats nothing.
     """
     order = torch.randperm(len(targets), generator=generator)
-    for chosen in order.split(batch_size)[: batch_count(len(targets), batch_size)]:
+    for chosen in torch.split(order, batch_size)[: batch_count(len(targets), batch_size)]:
         one_hot = functional.one_hot(targets[chosen], class_count).float()  # (B, C)
         mixed, soft = _mix_up(pixels[chosen].float(), one_hot, augmentation.mixup_alpha, generator)
         yield Batch(mixed, _transforms(len(chosen), augmentation, generator), soft)

@@ -119,7 +119,7 @@ class GroupTrainer:
                 network.trunk.load_state_dict(previous.trunk.state_dict())
             elif pretrained is not None:
                 load_trunk(network, pretrained)
-            network.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def finish(self) -> list[Trained]:
         """Run what is left of both stages, keep the finished variants and return them."""
@@ -155,7 +155,8 @@ class GroupTrainer:
         step = 0
         total = 0.0
         for _ in range(self.recipe.head_epochs):
-            for chosen in torch.randperm(len(self.targets), generator=self.generator).split(size):
+            order = torch.randperm(len(self.targets), generator=self.generator)
+            for chosen in torch.split(order, size):
                 if len(chosen) == 1:  # batch norm needs two
                     continue
                 _set_rate(optimizer, learning_rate(step, steps, self.recipe.head_learning_rate))
@@ -171,7 +172,7 @@ class GroupTrainer:
     @torch.no_grad()
     def _trunk_features(self, name: str, network: Variant) -> Tensor:
         parts = []
-        chunks = self.pixels.split(EVALUATION_BATCH_SIZE)
+        chunks = torch.split(self.pixels, EVALUATION_BATCH_SIZE)
         for index, chunk in enumerate(chunks):
             x = normalise(resize(chunk.float(), network.spec.resolution))
             x = x.contiguous(memory_format=torch.channels_last)
@@ -278,7 +279,7 @@ def predict(network: Variant, pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> Te
     """Return logits (N, C) of pictures (N, 3, S, S) as the deployed graph would see them."""
     network.eval()
     parts = []
-    for chunk in torch.from_numpy(pixels).split(EVALUATION_BATCH_SIZE):
+    for chunk in torch.split(torch.from_numpy(pixels), EVALUATION_BATCH_SIZE):
         x = normalise(resize(chunk.float(), network.spec.resolution))
         parts.append(network(x.contiguous(memory_format=torch.channels_last)))
     return torch.cat(parts)

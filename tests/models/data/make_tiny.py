@@ -21,7 +21,7 @@ class Tiny(nn.Module):
         self.linear = nn.Linear(3, CLASSES)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:  # (1, ρ, ρ, 3), 0 to 255
-        return self.linear(pixels.mean((1, 2)) / 127.5 - 1).softmax(-1)  # (1, CLASSES)
+        return torch.softmax(self.linear(pixels.mean((1, 2)) / 127.5 - 1), -1)  # (1, CLASSES)
 
 
 class ScoreMap(nn.Module):
@@ -32,7 +32,7 @@ class ScoreMap(nn.Module):
         self.linear = nn.Linear(3, CLASSES)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.linear(pixels / 127.5 - 1).softmax(-1)
+        return torch.softmax(self.linear(pixels / 127.5 - 1), -1)
 
 
 class TwoHeads(nn.Module):

@@ -1,0 +1,74 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.dataset import Dataset, read_image_folder
+from models.pack import write_pack
+from models.runtime import Classifier
+from models.specs import VARIANTS
+from models.training import export as exporting
+from models.training.errors import ExportError
+from models.training.export import export, manifest_of
+from models.training.network import DeployedVariant, Variant
+from models.training.run import Trained
+
+
+@pytest.fixture
+def dataset(striped_folders: Path) -> Dataset:
+    return read_image_folder(striped_folders, 96)
+
+
+@pytest.fixture
+def trained(dataset: Dataset) -> Trained:
+    torch.manual_seed(0)
+    network = Variant(VARIANTS["V1"], len(dataset.labels)).eval()
+    return Trained(network, dataset.labels, 0.5, 1.7, "random weights, for a test")
+
+
+def test_the_file_does_what_the_network_does(
+    trained: Trained, dataset: Dataset, tmp_path: Path
+) -> None:
+    exported = export(trained, dataset)
+    assert exported.largest_difference < 1e-5
+    classifier = Classifier(exported.model)
+    assert (classifier.resolution, classifier.class_count) == (96, 3)
+    pixels = np.random.default_rng(0).uniform(0, 255, (96, 96, 3)).astype(np.float32)
+    deployed = DeployedVariant(trained.network, 1.7)
+    with torch.no_grad():
+        expected = deployed(torch.from_numpy(pixels)[None])[0].numpy()
+    np.testing.assert_allclose(classifier.classify(pixels), expected, atol=1e-5)
+
+    rules: dict[str, float] = {}
+    manifest = manifest_of(
+        [exported],
+        dataset,
+        name="stripes",
+        version="1",
+        description="",
+        sources="",
+        licence="",
+        k=2,
+        alpha=1.0,
+        on_rule=rules.__setitem__,
+    )
+    pack = write_pack(tmp_path / "pack", manifest, {"V1": exported.model})
+    assert pack.labels == ("blue", "green", "red")
+    assert set(rules) == {"paper", "residual"}
+    assert rules[pack.manifest.rule] == max(rules.values())
+    entry = json.loads((tmp_path / "pack" / "pack.json").read_text())["variants"][0]
+    assert entry["macs"] > 9_000_000
+    assert entry["weight"] == 1.0
+
+
+def test_a_file_that_differs_from_its_network_is_not_handed_on(
+    trained: Trained, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    other = DeployedVariant(Variant(VARIANTS["V1"], 3).eval())
+    wrong = exporting._convert(other, 96)
+    monkeypatch.setattr(exporting, "_convert", lambda *_: wrong)
+    with pytest.raises(ExportError, match="V1's file differs from its network"):
+        export(trained, dataset)

@@ -1,0 +1,135 @@
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.dataset import Dataset, read_image_folder
+from models.training.augment import Augmentation
+from models.training.errors import CheckpointError, TrainingError
+from models.training.recipe import Order, Recipe
+from models.training.run import Run
+from models.training.trainer import Progress, predict, train
+
+RECIPE = Recipe(
+    ("V1",),
+    head_epochs=3,
+    epochs=2,
+    head_batch_size=16,
+    batch_size=16,
+    validation_share=0.2,
+    augmentation=Augmentation(mixup_alpha=0.1),
+)
+
+
+@pytest.fixture
+def dataset(striped_folders: Path) -> Dataset:
+    return read_image_folder(striped_folders, 96)
+
+
+def _opened(folder: Path, recipe: Recipe, dataset: Dataset) -> Run:
+    run = Run(folder)
+    run.open(recipe, dataset.labels, len(dataset))
+    return run
+
+
+def test_training_learns_and_logs_every_epoch(dataset: Dataset, tmp_path: Path) -> None:
+    recipe = Recipe(("V2", "V1"), order=Order.TOGETHER, head_epochs=3, epochs=1, batch_size=16)
+    run = _opened(tmp_path / "run", recipe, dataset)
+    trained = train(dataset, recipe, run, pretrained=None)
+    assert [one.network.spec.name for one in trained] == ["V1", "V2"] == run.finished()
+    assert all(one.labels == ("blue", "green", "red") for one in trained)
+    with (tmp_path / "run" / "log.csv").open() as stream:
+        rows = [(row["variant"], row["stage"], row["epoch"]) for row in csv.DictReader(stream)]
+    assert rows == [
+        ("V1", "head", "3"),
+        ("V2", "head", "3"),
+        ("V1", "all", "1"),
+        ("V2", "all", "1"),
+    ]
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(dataset: Dataset, tmp_path: Path) -> None:
+    (whole,) = train(dataset, RECIPE, _opened(tmp_path / "a", RECIPE, dataset), pretrained=None)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.task.endswith("epoch 2 of 2"):
+            raise KeyboardInterrupt
+
+    run = _opened(tmp_path / "b", RECIPE, dataset)
+    with pytest.raises(KeyboardInterrupt):
+        train(dataset, RECIPE, run, pretrained=None, on_progress=interrupt)
+    assert run.finished() == []
+    seen: list[str] = []
+    (resumed,) = train(
+        dataset, RECIPE, run, pretrained=None, on_progress=lambda one: seen.append(one.task)
+    )
+    assert not any("epoch 1" in task or "features" in task for task in seen)
+    torch.testing.assert_close(
+        predict(resumed.network, dataset.pixels), predict(whole.network, dataset.pixels)
+    )
+
+
+def test_a_finished_variant_is_not_trained_again(dataset: Dataset, tmp_path: Path) -> None:
+    run = _opened(tmp_path / "run", RECIPE, dataset)
+    train(dataset, RECIPE, run, pretrained=None)
+    seen: list[str] = []
+    train(dataset, RECIPE, run, pretrained=None, on_progress=lambda one: seen.append(one.task))
+    assert seen == []
+
+
+def test_the_next_variant_starts_from_the_trunk_of_the_one_before(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    # No epoch of all layers: what the second trunk holds is what it started from.
+    recipe = Recipe(("V1", "V2"), order=Order.ASCENDING, head_epochs=1, epochs=0)
+    run = _opened(tmp_path / "run", recipe, dataset)
+    first, second = train(dataset, recipe, run, pretrained=None)
+    for name, tensor in first.network.trunk.state_dict().items():
+        assert torch.equal(tensor, second.network.trunk.state_dict()[name]), name
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    recipe = Recipe(("V1",), head_epochs=1, epochs=1, batch_size=16, learning_rate=1e30)
+    run = _opened(tmp_path / "run", recipe, dataset)
+    with pytest.raises(TrainingError, match=r"loss became (nan|inf).*lower --learning-rate"):
+        train(dataset, recipe, run, pretrained=None)
+    checkpoint = run.load_checkpoint(0)
+    assert checkpoint is not None
+    assert checkpoint["epochs_done"] == 0
+
+
+def test_a_folder_of_another_run_is_refused_by_the_settings_that_differ(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    _opened(tmp_path / "run", RECIPE, dataset)
+    with pytest.raises(CheckpointError, match=r"other settings \(epochs, variants\)"):
+        _opened(tmp_path / "run", replace(RECIPE, variants=("V2",), epochs=9), dataset)
+
+
+def test_checkpoints_that_are_damaged_or_of_another_version_are_refused(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    run = _opened(tmp_path / "run", RECIPE, dataset)
+    file = tmp_path / "run" / "group-0.pt"
+    file.write_bytes(b"half a checkpoint")
+    with pytest.raises(CheckpointError, match="can't be read"):
+        train(dataset, RECIPE, run, pretrained=None)
+    torch.save({"format": 99}, file)
+    with pytest.raises(CheckpointError, match="another version"):
+        train(dataset, RECIPE, run, pretrained=None)
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_sentence(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="can't be used for the run"):
+        _opened(tmp_path / "file" / "run", RECIPE, dataset)
+
+
+def test_the_recipe_is_read_back_as_it_was_written(dataset: Dataset, tmp_path: Path) -> None:
+    assert _opened(tmp_path / "run", RECIPE, dataset).recipe() == RECIPE
+    with pytest.raises(CheckpointError, match="holds no training run"):
+        Run(tmp_path).recipe()

@@ -1,10 +1,10 @@
-"""A household in memory: a broker that can lose, delay and go away, scripted nodes, pictures."""
+"""A household: scripted nodes, pictures, somebody who watches, and a broker in memory."""
 
 import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from PIL import Image
 
 from broker.codecs import FrameMessage, PredictionMessage, decode_frame, encode_prediction
 from broker.errors import NotConnectedError
+from broker.memory import MemoryBroker, MemorySession
 from broker.payloads import Assignment, NodeState, Result, dump, parse
 from broker.session import BrokerSettings, Message, Will
 from broker.topics import Kind, Topics
@@ -59,140 +60,67 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def matches(topic_filter: str, topic: str) -> bool:
-    wanted, levels = topic_filter.split("/"), topic.split("/")
-    if wanted[-1] == "#":
-        return levels[: len(wanted) - 1] == wanted[:-1]
-    return len(wanted) == len(levels) and all(
-        want in ("+", level) for want, level in zip(wanted, levels, strict=True)
-    )
-
-
-class MemoryBroker:
-    """Keeps what is retained and passes messages on; seeded, it loses and delays QoS 0 ones."""
+class Memory:
+    """A broker in memory that can go away as a whole, and be slow to acknowledge."""
 
     def __init__(self) -> None:
-        self.links: list[MemoryLink] = []
-        self.retained: dict[str, Message] = {}
-        self.log: list[Message] = []
-        self.up = asyncio.Event()
-        self.up.set()
-        self.loss = 0.0
-        self.delay_s = 0.0
-        self.rng = random.Random(0)
-        self.stalled: dict[str, asyncio.Event] = {}  # topic: publishing on it waits for this
+        self.broker = MemoryBroker()
+        self.sessions: dict[str, MemorySession] = {}
+        self.stalled: set[str] = set()  # topics on which publishing never returns
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        message = Message(topic, payload, retain, qos)
-        self.log.append(message)
-        if retain:
-            self.retained[topic] = message
-        for link in self.links:
-            if link.attached and link.wants(topic):
-                self._pass_on(link, Message(topic, payload, False, qos))
+    def link(self, settings: BrokerSettings, *, client_id: str, **options: Any) -> Link:
+        session = self.broker.session(client_id=client_id, **options)
+        self.sessions[client_id] = session
+        return StallingLink(session, self.stalled)
 
-    def _pass_on(self, link: "MemoryLink", message: Message) -> None:
-        loop = asyncio.get_running_loop()
-        if message.qos or not (self.loss or self.delay_s):
-            loop.call_soon(link.receive, message)
-        elif self.rng.random() >= self.loss:
-            loop.call_later(self.rng.uniform(0, self.delay_s), link.receive, message)
+    @property
+    def log(self) -> list[Message]:
+        return self.broker.published
 
-    def go_away(self, *, forget: bool = False) -> None:
-        """Drop every link, and all that is retained if asked for."""
-        self.up.clear()
-        if forget:
-            self.retained.clear()
-        for link in self.links:
-            link.lost.set()
+    @property
+    def retained(self) -> dict[str, Message]:
+        return self.broker.retained
 
-    def come_back(self) -> None:
-        self.up.set()
-
-    def kill(self, link: "MemoryLink") -> None:
-        """Let a client vanish: its will is published."""
-        link.killed = True
-        link.lost.set()
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        """Publish as a stranger."""
+        self.broker.publish(Message(topic, payload, retain, qos))
 
     def sent(self, topic: str) -> list[bytes]:
         return [message.payload for message in self.log if message.topic == topic]
 
+    def go_away(self, *, forget: bool = False) -> None:
+        """Drop every link, and all that is retained if asked for."""
+        for session in self.sessions.values():
+            session.broken(publish_will=False)
+        if forget:
+            self.retained.clear()
 
-class MemoryLink:
-    """What `Session` is, on a `MemoryBroker`."""
+    def come_back(self, *, without: str | None = None) -> None:
+        for client_id, session in self.sessions.items():
+            if client_id != without:
+                session.reachable.set()
 
-    def __init__(
-        self,
-        broker: MemoryBroker,
-        settings: BrokerSettings,
-        *,
-        client_id: str,
-        on_message: Callable[[Message], None],
-        will: Will | None = None,
-        on_connect: Callable[[], Awaitable[None]] | None = None,
-        subscriptions: Sequence[tuple[str, int]] = (),
-        farewell: Sequence[Will] = (),
-    ) -> None:
-        self.broker = broker
-        self.client_id = client_id
-        self.on_message = on_message
-        self.will = will
-        self.on_connect = on_connect
-        self.filters = [topic_filter for topic_filter, _ in subscriptions]
-        self.farewell = farewell
-        self.attached = False
-        self.killed = False
-        self.lost = asyncio.Event()
-        broker.links.append(self)
+
+class StallingLink:
+    """A session whose publishing on some topics gets through but never returns."""
+
+    def __init__(self, session: MemorySession, stalled: set[str]) -> None:
+        self._session = session
+        self._stalled = stalled
 
     @property
     def connected(self) -> bool:
-        return self.attached
-
-    def wants(self, topic: str) -> bool:
-        return any(matches(topic_filter, topic) for topic_filter in self.filters)
-
-    def receive(self, message: Message) -> None:
-        if self.attached:
-            self.on_message(message)
+        return self._session.connected
 
     async def run(self) -> None:
-        try:
-            while not self.killed:
-                await self.broker.up.wait()
-                await self._live()
-        except asyncio.CancelledError:
-            if self.attached:
-                for last in self.farewell:
-                    self.broker.publish(last.topic, last.payload, qos=last.qos, retain=last.retain)
-            raise
-        finally:
-            self.attached = False
-
-    async def _live(self) -> None:
-        self.lost.clear()
-        self.attached = True
-        retained = list(self.broker.retained.values())
-        if self.on_connect is not None:
-            await self.on_connect()
-        for message in retained:
-            if self.wants(message.topic):
-                self.receive(message)
-        await self.lost.wait()
-        self.attached = False
-        if self.killed and self.will is not None:
-            will = self.will
-            self.broker.publish(will.topic, will.payload, qos=will.qos, retain=will.retain)
+        await self._session.run()
 
     async def publish(
         self, topic: str, payload: bytes | str, *, qos: int = 0, retain: bool = False
     ) -> None:
-        if not self.attached:
-            raise NotConnectedError("no link")
-        data = payload.encode() if isinstance(payload, str) else payload
-        self.broker.publish(topic, data, qos=qos, retain=retain)
-        if (stall := self.broker.stalled.get(topic)) is not None:
-            await stall.wait()
+        await self._session.publish(topic, payload, qos=qos, retain=retain)
+        if topic in self._stalled:
+            await asyncio.Event().wait()
 
 
 class ScriptedNode:
@@ -220,10 +148,11 @@ class ScriptedNode:
         self.assignments: list[Assignment] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.on_answer: Callable[[FrameMessage], None] = lambda _: None
+        self.client_id = f"node-{name}"
         offline = Will(topics.node_status(name), b"offline")
         self.link = link(
             broker,
-            client_id=f"node-{name}",
+            client_id=self.client_id,
             will=offline,
             on_message=self._on_message,
             on_connect=self._on_connect,
@@ -360,16 +289,13 @@ def until_true() -> Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]:
 
 
 @pytest.fixture
-async def memory() -> MemoryBroker:
-    return MemoryBroker()
+async def memory() -> Memory:
+    return Memory()
 
 
 @pytest.fixture
-async def house(memory: MemoryBroker, pack: Pack, tmp_path: Path) -> AsyncIterator[House]:
-    def link(settings: BrokerSettings, **options: Any) -> Link:
-        return MemoryLink(memory, settings, **options)
-
-    house = House(link, BrokerSettings(), pack, tmp_path)
+async def house(memory: Memory, pack: Pack, tmp_path: Path) -> AsyncIterator[House]:
+    house = House(memory.link, BrokerSettings(), pack, tmp_path)
     await house.watch()
     yield house
     await house.close()

@@ -12,7 +12,7 @@ from broker.errors import AuthenticationError
 from gateway.gateway import Gateway
 
 if TYPE_CHECKING:
-    from tests.gateway.conftest import House, MemoryBroker
+    from tests.gateway.conftest import House, Memory
 
 Until = Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]
 
@@ -44,9 +44,7 @@ async def test_answers_of_all_nodes_become_one_result(house: "House") -> None:
     assert gateway.counts == {"frames.published": 3, "results.answered": 3}
 
 
-async def test_results_are_retained_and_acknowledged(
-    house: "House", memory: "MemoryBroker"
-) -> None:
+async def test_results_are_retained_and_acknowledged(house: "House", memory: "Memory") -> None:
     await house.node("a", "V1")
     await house.gateway(porch(house)).run(exit_when_done=True, wait_for_nodes=1)
     messages = [message for message in memory.log if message.topic == RESULT]
@@ -98,7 +96,7 @@ async def test_paused_node_is_not_waited_for_but_counts(house: "House", until_tr
 
 
 async def test_node_that_vanishes_is_not_waited_for(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     await house.node("a", "V1")
     doomed = await house.node("b", "V2")
@@ -106,7 +104,7 @@ async def test_node_that_vanishes_is_not_waited_for(
     gateway = house.gateway(porch(house, 1))
     house.spawn(gateway.run(wait_for_nodes=2))
     await until_true(lambda: bool(doomed.frames))
-    memory.kill(doomed.link)  # type: ignore[arg-type]
+    memory.broker.cut(doomed.client_id)
     await house.has_results(1)  # long before the deadline
     (result,) = house.results
     assert (result.status, result.decided, result.missing) == ("answered", "all", ["b"])
@@ -136,7 +134,7 @@ NODE = "idlesight/home/nodes/a"
 )
 async def test_bad_message_is_counted_and_dropped(
     house: "House",
-    memory: "MemoryBroker",
+    memory: "Memory",
     until_true: Until,
     topic: str,
     payload: bytes,
@@ -147,7 +145,7 @@ async def test_bad_message_is_counted_and_dropped(
     house.spawn(gateway.run(wait_for_nodes=1))
     await house.has_results(1)
     for _ in range(2):
-        memory.publish(topic, payload, qos=1)
+        memory.publish(topic, payload)
     if kind is not None:
         await until_true(lambda: gateway.counts[kind] == 2)
     before = len(house.results)
@@ -155,7 +153,7 @@ async def test_bad_message_is_counted_and_dropped(
 
 
 async def test_answers_that_do_not_belong_are_counted(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     node = await house.node("a", "V1")
     node.answers = False
@@ -198,7 +196,7 @@ async def test_late_answer_is_counted_and_changes_no_result(
 
 
 async def test_frames_go_on_after_the_broker_was_away(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     await house.node("a", "V1")
     gateway = house.gateway(porch(house, 3, loop=True, deadline_ms=200))
@@ -221,22 +219,20 @@ async def test_frames_go_on_after_the_broker_was_away(
 
 
 async def test_node_that_did_not_come_back_with_the_broker_is_not_expected(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     await house.node("a", "V1")
     gone = await house.node("b", "V2")
     gateway = house.gateway(porch(house, 3, loop=True, deadline_ms=200))
     house.spawn(gateway.run(wait_for_nodes=2))
     await house.has_results(1)
-    gone.link.killed = True  # type: ignore[attr-defined]
-    gone.link.will = None  # type: ignore[attr-defined]
     memory.go_away(forget=True)
-    memory.come_back()
+    memory.come_back(without=gone.client_id)
     await until_true(lambda: gateway.roster.working == {"a"})
 
 
 async def test_last_result_follows_when_it_could_not_be_published(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     node = await house.node("a", "V1")
     node.answers = False
@@ -253,7 +249,7 @@ async def test_last_result_follows_when_it_could_not_be_published(
 
 
 async def test_everything_is_announced_again_when_home_assistant_starts(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     await house.node("a", "V1")
     gateway = house.gateway(porch(house, 2))
@@ -270,7 +266,7 @@ async def test_everything_is_announced_again_when_home_assistant_starts(
     assert len(memory.sent("idlesight/home/status")) == 1
 
 
-async def test_discovery_off_announces_nothing(house: "House", memory: "MemoryBroker") -> None:
+async def test_discovery_off_announces_nothing(house: "House", memory: "Memory") -> None:
     gateway = house.gateway(porch(house, 1, deadline_ms=30))
     off = gateway.settings.homeassistant.model_copy(update={"discovery": "off"})
     quiet = Gateway(
@@ -300,7 +296,7 @@ async def test_free_nodes_are_given_different_variants(house: "House", until_tru
 
 
 async def test_assignment_is_published_again_only_when_it_changes(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     node = await house.node("a", None, fixed=False, phase="unassigned")
     house.spawn(house.gateway(porch(house)).run())
@@ -313,11 +309,10 @@ async def test_assignment_is_published_again_only_when_it_changes(
 
 
 async def test_result_waits_neither_for_frames_nor_for_other_results(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     node = await house.node("a", "V1")
-    for topic in ("idlesight/home/frames/porch", RESULT):
-        memory.stalled[topic] = asyncio.Event()  # never set: no write, no acknowledgement returns
+    memory.stalled |= {"idlesight/home/frames/porch", RESULT}
     cameras = porch(house, 1) | {
         "yard": {"source": house.pictures(5), "fps": 30, "deadline_ms": LONG_MS}
     }
@@ -327,11 +322,11 @@ async def test_result_waits_neither_for_frames_nor_for_other_results(
 
 
 async def test_every_frame_gets_one_result_when_messages_are_lost_and_delayed(
-    house: "House", memory: "MemoryBroker"
+    house: "House", memory: "Memory"
 ) -> None:
     for name, variant in (("a", "V1"), ("b", "V2"), ("c", "V3"), ("d", "V3")):
         await house.node(name, variant)
-    memory.loss, memory.delay_s = 0.3, 0.15
+    memory.broker.loss, memory.broker.delay_s = 0.3, 0.15
     cameras = {
         name: {"source": house.pictures(20), "fps": fps, "deadline_ms": 100}
         for name, fps in (("x", 40), ("y", 60))
@@ -347,7 +342,7 @@ async def test_every_frame_gets_one_result_when_messages_are_lost_and_delayed(
     assert all(result.label in ("label4", None) for result in house.results)
 
 
-async def test_frames_are_the_cameras_pictures(house: "House", memory: "MemoryBroker") -> None:
+async def test_frames_are_the_cameras_pictures(house: "House", memory: "Memory") -> None:
     await house.gateway(porch(house, 2, deadline_ms=30)).run(exit_when_done=True)
     frames = [decode_frame(payload) for payload in memory.sent("idlesight/home/frames/porch")]
     assert [frame.frame for frame in frames] == [1, 2]
@@ -356,7 +351,7 @@ async def test_frames_are_the_cameras_pictures(house: "House", memory: "MemoryBr
 
 
 async def test_cancelled_gateway_says_goodbye(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     await house.node("a", "V1")
     task = house.spawn(house.gateway(porch(house, 3, loop=True)).run(wait_for_nodes=1))
@@ -372,7 +367,7 @@ async def test_cancelled_gateway_says_goodbye(
 
 
 async def test_camera_that_fails_leaves_the_others_running(
-    house: "House", memory: "MemoryBroker", until_true: Until
+    house: "House", memory: "Memory", until_true: Until
 ) -> None:
     cameras = porch(house, 3, loop=True, deadline_ms=50) | {"dead": {"source": "/nowhere"}}
     gateway = house.gateway(cameras)

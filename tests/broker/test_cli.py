@@ -73,6 +73,18 @@ async def test_child_ends_when_the_command_is_killed(own_broker: Any, until: Any
     await until(gone)
 
 
+@pytest.mark.mosquitto
+def test_child_that_ends_by_itself_ends_the_command(started: Any, mosquitto: Any) -> None:
+    command = [sys.executable, "-m", "broker.cli", "up", "--mosquitto", "--port", "0"]
+    _, process = started(command)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        pytest.skip("this system does not list a process's children in /proc")
+    (child,) = children.read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    assert process.wait(timeout=TIMEOUT_S) == 2
+
+
 def test_occupied_port_is_one_sentence(any_broker: Any) -> None:
     for kind in ("--mosquitto", "--embedded"):
         ended = _run("up", kind, "--port", str(any_broker.port))

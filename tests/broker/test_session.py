@@ -413,6 +413,31 @@ async def test_farewell_to_a_frozen_broker_is_bounded_and_leaves_the_word_to_the
     assert b"farewell" not in [message.payload for message in watcher.messages]
 
 
+async def test_frozen_broker_is_noticed_by_the_keep_alive(
+    any_broker: Any, record: Any, link_to: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = await link_to(any_broker.port)
+    a = record(BrokerSettings(port=link.port, keepalive_s=1), "a29")
+    await a.connected()
+    link.frozen = True
+    await until(lambda: not a.session.connected)
+    assert "connection lost" in caplog.text
+    link.frozen = False
+    await a.connected(2)
+
+
+async def test_a_burst_comes_whole_and_in_order(any_broker: Any, record: Any) -> None:
+    a = record(any_broker.settings, "a30", subscriptions=[("t30", 0)])
+    b = record(any_broker.settings, "b30")
+    await a.connected()
+    await b.connected()
+    burst = [number.to_bytes(2) for number in range(500)]
+    for payload in burst:
+        await b.session.publish("t30", payload)
+    await a.heard(burst[-1])
+    assert [message.payload for message in a.messages] == burst
+
+
 @pytest.mark.mosquitto
 async def test_two_clients_of_one_name_are_told_once(
     mosquitto: Any, record: Any, until: Any, caplog: pytest.LogCaptureFixture

@@ -141,8 +141,10 @@ class Worker:
     def kill(self) -> None:
         """End the process; `watch` reaps it."""
         if self._process is not None and self._process.returncode is None:
+            # Not Process.kill: it polls first and so takes the exit status of a process that has
+            # just ended away from asyncio's watcher, which then reports 255 (Python 3.11).
             with suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
         """End the process and return when it is reaped (or after a bound, with a warning)."""

@@ -19,14 +19,19 @@ examples:
           start_share = 0.2
 """
 
+EXIT_INTERRUPTED = 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
-    # Only now: --help and a wrong option need none of it.
-    from node_agent.commands import run
+    try:
+        # Only now: --help and a wrong option need none of it.
+        from node_agent.commands import run
 
-    return run(options)
+        return run(options)
+    except KeyboardInterrupt:  # before the event loop handles signals
+        return EXIT_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

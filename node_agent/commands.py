@@ -14,6 +14,7 @@ from broker.topics import Topics
 from models.errors import ModelsError
 from models.pack import Pack, load_pack
 from node_agent.agent import NodeAgent
+from node_agent.cli import EXIT_INTERRUPTED
 from node_agent.errors import SettingsError
 from node_agent.settings import NodeSettings, load_settings
 
@@ -21,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 EXIT_OK = 0
 EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
 
 
 def run(options: argparse.Namespace) -> int:
@@ -38,10 +38,7 @@ def run(options: argparse.Namespace) -> int:
             pack.variant(settings.variant)
     except (SettingsError, ModelsError) as exc:
         return _refuse(exc)
-    try:
-        return asyncio.run(_run_until_signal(settings, pack))
-    except KeyboardInterrupt:  # before the loop handles signals
-        return EXIT_INTERRUPTED
+    return asyncio.run(_run_until_signal(settings, pack))
 
 
 def _settings_of(options: argparse.Namespace) -> dict[str, object]:

@@ -2,7 +2,8 @@ import asyncio
 import io
 import random
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from gateway import camera as camera_module
 from gateway.camera import LONGEST_BACKOFF_S, SHORTEST_BACKOFF_S, Camera, Capture, backoff_s
 from gateway.settings import CameraSettings
+from gateway.sources import Shot
 
 Until = Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]
 
@@ -40,14 +42,16 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("camera")]
 
 
-async def test_captures_are_square_jpegs_with_an_aware_time(tmp_path: Path) -> None:
+async def test_captures_are_square_jpegs_with_an_aware_time(
+    tmp_path: Path, until_true: Until
+) -> None:
     captures = await take_all(make(pictures(tmp_path, 3)))
     assert len(captures) == 3
     for capture in captures:
         assert capture.captured_at.tzname() == "UTC"
         with Image.open(io.BytesIO(capture.jpeg)) as image:
             assert (image.format, image.size) == ("JPEG", (32, 32))
-    assert threads() == []
+    await until_true(lambda: threads() == [])
 
 
 async def test_camera_is_available_while_it_gives_pictures(tmp_path: Path) -> None:
@@ -66,19 +70,33 @@ async def test_camera_is_available_while_it_gives_pictures(tmp_path: Path) -> No
     assert not camera.failed
 
 
-async def test_newest_picture_replaces_one_that_was_not_taken(
-    tmp_path: Path, until_true: Until
+async def test_newest_picture_of_a_live_camera_replaces_one_that_was_not_taken(
+    monkeypatch: pytest.MonkeyPatch, until_true: Until
 ) -> None:
-    camera = make(pictures(tmp_path, 40), loop=True)
+    def live(*_: object) -> Iterator[Shot]:
+        for shade in range(250):
+            time.sleep(0.002)  # a camera's own pace
+            yield Shot(Image.new("RGB", (32, 32), (shade, 0, 0)), None)
+
+    monkeypatch.setattr(camera_module, "shots", live)
+    camera = make("http://camera/")
     feed = camera.captures()
     first = await anext(feed)
-    await until_true(
-        lambda: camera.counts.replaced >= 5
-    )  # the consumer is busy, the camera goes on
+    await until_true(lambda: camera.counts.replaced >= 5)  # the consumer is busy
     second = await anext(feed)
     assert second.captured_at > first.captured_at
     await feed.aclose()  # type: ignore[attr-defined]
-    assert threads() == []
+    await until_true(lambda: threads() == [])
+
+
+async def test_replay_leaves_no_picture_out(tmp_path: Path) -> None:
+    camera = make(pictures(tmp_path, 10), fps=60)
+    taken = []
+    async for capture in camera.captures():
+        await asyncio.sleep(0.05)  # slower than the pictures come
+        taken.append(capture.jpeg)
+    assert len(set(taken)) == 10
+    assert camera.counts.replaced == 0
 
 
 async def test_cancelled_camera_ends_its_thread(tmp_path: Path, until_true: Until) -> None:
@@ -88,7 +106,7 @@ async def test_cancelled_camera_ends_its_thread(tmp_path: Path, until_true: Unti
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert threads() == []
+    await until_true(lambda: threads() == [])
 
 
 async def test_camera_that_never_opens_says_so_once_and_tries_again(

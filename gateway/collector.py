@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from broker.codecs import PredictionMessage
-from models.ensemble import Answer, Rule, combine
+from models.ensemble import Answer, combine
+from models.rules import Rule
 
 # At 10 frames a second this holds more than six seconds of them.
 MAX_IN_FLIGHT = 64

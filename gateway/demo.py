@@ -181,7 +181,7 @@ async def _start(
 def _node_arguments(settings: DemoSettings, port: int, variant: str) -> list[str]:
     broker = f"mqtt://127.0.0.1:{port}"
     arguments = ["run", "--broker", broker, "--name", NODE + variant, "--variant", variant]
-    return arguments if settings.polite else [*arguments, "--always"]
+    return arguments if settings.polite else [*arguments, "--always", "--priority", "normal"]
 
 
 def _configuration(settings: DemoSettings, port: int, directory: Path) -> dict[str, Any]:

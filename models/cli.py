@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from models.ensemble import Rule
 from models.errors import ModelsError
 from models.pack import load_pack
+from models.rules import Rule
 from models.specs import VARIANTS, macs, parameters
 
 EXAMPLES = """examples:

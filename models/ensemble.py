@@ -13,16 +13,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from models.rules import Rule
+
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.integer[Any]]
-
-Rule = Literal["paper", "residual"]
 
 # A softmax in float32 or 1/256 steps can round to slightly more than 1.
 MAX_SCORE = 1.001

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from models.ensemble import Rule
+from models.rules import Rule
 
 # A prediction names its class in at most two bytes.
 MAX_CLASSES = 65_535

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.dataset import Dataset
-from models.ensemble import Answer, Rule, combine, top_k
+from models.ensemble import Answer, combine, top_k
 from models.pack import Pack
 from models.preprocess import resize
+from models.rules import Rule
 from models.runtime import Classifier
 
 Floats = npt.NDArray[np.float32]

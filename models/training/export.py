@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from models.dataset import Dataset
-from models.ensemble import Rule, variant_weights
+from models.ensemble import variant_weights
 from models.evaluation.accuracy import Floats, classify, ensemble_accuracy
 from models.pack import PackManifest, VariantEntry
+from models.rules import Rule
 from models.runtime import Classifier
 from models.specs import macs, parameters
 from models.training.errors import ExportError

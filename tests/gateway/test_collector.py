@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from broker.codecs import PredictionMessage
 from gateway.collector import MAX_REMEMBERED, Collector, Decision, Drop, Ticket, Voter
-from models.ensemble import Rule
+from models.rules import Rule
 
 SESSION = 4711
 CLASSES = 10

@@ -12,13 +12,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from models.ensemble import (
     Answer,
     Floats,
-    Rule,
     combine,
     scatter,
     softmax,
     top_k,
     variant_weights,
 )
+from models.rules import Rule
 
 RULES: tuple[Rule, ...] = ("paper", "residual")
 both_rules = pytest.mark.parametrize("rule", RULES)

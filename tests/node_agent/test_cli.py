@@ -109,7 +109,13 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_the_link_does_not_carry_what_only_the_worker_needs() -> None:
-    assert not imported("import node_agent.commands") & {"PIL", "numpy", "psutil", "torch", *RUNTIMES}
+    assert not imported("import node_agent.commands") & {
+        "PIL",
+        "numpy",
+        "psutil",
+        "torch",
+        *RUNTIMES,
+    }
 
 
 def test_the_worker_does_not_carry_what_only_the_link_needs() -> None:

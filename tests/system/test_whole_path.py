@@ -29,7 +29,7 @@ class Offline:
             for entry in self.pack.manifest.variants
         }
 
-    def scores(self, jpeg: bytes, variants: set[str]) -> np.ndarray:  # type: ignore[type-arg]
+    def scores(self, jpeg: bytes, variants: set[str]) -> np.ndarray:
         """Return the combined scores (C,) of the named variants' top-k answers."""
         manifest = self.pack.manifest
         answers = []

@@ -148,7 +148,8 @@ async def run_demo(settings: DemoSettings, pack: Pack) -> Scoreboard:
                 console.print(
                     f"unsure {scoreboard.unsure} of them, marked ?: below 50 % confidence"
                 )
-            console.print(scoreboard.summary(), highlight=False)
+            if scoreboard.frames:
+                console.print(scoreboard.summary(), highlight=False)
     return scoreboard
 
 

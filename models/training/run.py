@@ -1,9 +1,9 @@
 """The folder of one training run: its recipe, checkpoints, finished weights and log.
 
-    run.json        recipe, labels and number of pictures: what a resumed run must agree with
-    group-<i>.pt    the group in progress, written after every epoch
-    <variant>.pt    finished weights, validation accuracy and temperature
-    log.csv         one row an epoch and variant
+    run.json            recipe, labels and number of pictures: what a resumed run must agree with
+    <group>.checkpoint  the group in progress, such as V1+V2, written after every epoch
+    <variant>.pt        finished weights, validation accuracy and temperature
+    log.csv             one row an epoch and variant
 
 Every file is written beside its place and renamed into it, so that a killed run leaves none half.
 """
@@ -56,6 +56,8 @@ class Run:
     def open(self, recipe: Recipe, labels: tuple[str, ...], picture_count: int) -> None:
         """Make the folder, or check that it holds a run of the same recipe and data.
 
+        Which variants it has may change: a run grows by those that are asked for later.
+
         Raises:
             CheckpointError: the folder belongs to another run or can't be written.
         """
@@ -79,7 +81,6 @@ class Run:
                         f"{self.folder} holds a run with other settings ({', '.join(differing)}): "
                         "resume it with the same ones or name another folder with --run"
                     )
-                return
             _replace(described, json.dumps(mine, indent=2).encode())
         except (OSError, ValueError) as exc:
             raise CheckpointError(f"{self.folder} can't be used for the run: {exc}") from exc
@@ -106,13 +107,13 @@ class Run:
                 "give the folder that `train --run` wrote"
             ) from exc
 
-    def save_checkpoint(self, group: int, state: Mapping[str, Any]) -> None:
+    def save_checkpoint(self, group: str, state: Mapping[str, Any]) -> None:
         """Keep the state of a group in progress."""
-        self._save(f"group-{group}.pt", state)
+        self._save(f"{group}.checkpoint", state)
 
-    def load_checkpoint(self, group: int) -> dict[str, Any] | None:
+    def load_checkpoint(self, group: str) -> dict[str, Any] | None:
         """Return the state of a group in progress, or None when it has not begun."""
-        return self._load(f"group-{group}.pt")
+        return self._load(f"{group}.checkpoint")
 
     def save_trained(self, trained: Trained) -> None:
         """Keep a finished variant."""
@@ -180,7 +181,7 @@ class Run:
 def _differences(theirs: dict[str, Any], mine: dict[str, Any]) -> list[str]:
     flat_theirs = theirs | theirs.get("recipe", {})
     flat_mine = mine | mine["recipe"]
-    names = (flat_theirs.keys() | flat_mine.keys()) - {"recipe"}
+    names = (flat_theirs.keys() | flat_mine.keys()) - {"recipe", "variants"}
     return sorted(name for name in names if flat_theirs.get(name) != flat_mine.get(name))
 
 

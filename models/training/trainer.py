@@ -74,11 +74,11 @@ def train(
     names = sorted(recipe.variants, key=lambda name: VARIANTS[name].resolution)
     groups = [names] if recipe.order is Order.TOGETHER else [[name] for name in names]
     trained: list[Trained] = []
-    for index, group in enumerate(groups):
+    for group in groups:
         finished = [run.load_trained(name) for name in group]
         if None in finished:
             previous = trained[-1].network if trained else None
-            trainer = GroupTrainer(index, group, training, validation, recipe, run, on_progress)
+            trainer = GroupTrainer(group, training, validation, recipe, run, on_progress)
             trainer.start(pretrained, previous)
             finished = [*trainer.finish()]
         trained += [one for one in finished if one is not None]
@@ -90,7 +90,6 @@ class GroupTrainer:
 
     def __init__(
         self,
-        index: int,
         names: Sequence[str],
         training: Dataset,
         validation: Dataset,
@@ -98,9 +97,8 @@ class GroupTrainer:
         run: Run,
         on_progress: OnProgress,
     ) -> None:
-        torch.manual_seed(recipe.seed + index)
+        torch.manual_seed(recipe.seed)
         class_count = len(training.labels)
-        self.index = index
         self.networks = {name: Variant(VARIANTS[name], class_count) for name in names}
         self.training = training
         self.validation = validation
@@ -109,8 +107,13 @@ class GroupTrainer:
         self.on_progress = on_progress
         self.pixels = torch.from_numpy(training.pixels)  # (N, 3, S, S)
         self.targets = torch.from_numpy(training.targets)  # (N,)
-        self.generator = torch.Generator().manual_seed(recipe.seed + index)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
         self.steps_per_epoch = batch_count(len(training), recipe.batch_size)
+
+    @property
+    def name(self) -> str:
+        """The group's name, such as `V1+V2`."""
+        return "+".join(self.networks)
 
     def start(self, pretrained: Path | None, previous: Variant | None) -> None:
         """Fill the trunks: from the variant trained before, else from pretrained weights."""
@@ -185,7 +188,7 @@ class GroupTrainer:
         began_s = time.monotonic()
         forward = {name: self._forward(network.train()) for name, network in self.networks.items()}
         totals = dict.fromkeys(self.networks, 0.0)
-        task = f"{'+'.join(self.networks)} all layers, epoch {epoch + 1} of {self.recipe.epochs}"
+        task = f"{self.name} all layers, epoch {epoch + 1} of {self.recipe.epochs}"
         drawn = batches(
             self.pixels,
             self.targets,
@@ -238,7 +241,7 @@ class GroupTrainer:
 
     def _checkpoint(self, optimizers: dict[str, torch.optim.AdamW], epochs_done: int) -> None:
         self.run.save_checkpoint(
-            self.index,
+            self.name,
             {
                 "epochs_done": epochs_done,
                 "networks": {name: net.state_dict() for name, net in self.networks.items()},
@@ -249,7 +252,7 @@ class GroupTrainer:
 
     def _resume(self, optimizers: dict[str, torch.optim.AdamW]) -> int:
         """Return how many epochs are done already, everything set as it was after them."""
-        state: dict[str, Any] | None = self.run.load_checkpoint(self.index)
+        state: dict[str, Any] | None = self.run.load_checkpoint(self.name)
         if state is None:
             return 0
         for name, network in self.networks.items():

@@ -79,6 +79,20 @@ def test_a_finished_variant_is_not_trained_again(dataset: Dataset, tmp_path: Pat
     assert seen == []
 
 
+def test_a_run_grows_by_the_variants_that_are_asked_for_later(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    run = _opened(tmp_path / "run", RECIPE, dataset)
+    (first,) = train(dataset, RECIPE, run, pretrained=None)
+    larger = replace(RECIPE, variants=("V1", "V2"))
+    run = _opened(tmp_path / "run", larger, dataset)
+    kept, second = train(dataset, larger, run, pretrained=None)
+    assert second.network.spec.name == "V2"
+    assert run.finished() == ["V1", "V2"]
+    assert torch.equal(kept.network.head.classifier.weight, first.network.head.classifier.weight)
+    assert run.recipe().variants == ("V1", "V2")
+
+
 def test_the_next_variant_starts_from_the_trunk_of_the_one_before(
     dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -97,7 +111,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_checkpoint(
     run = _opened(tmp_path / "run", recipe, dataset)
     with pytest.raises(TrainingError, match=r"loss became (nan|inf).*lower --learning-rate"):
         train(dataset, recipe, run, pretrained=None)
-    checkpoint = run.load_checkpoint(0)
+    checkpoint = run.load_checkpoint("V1")
     assert checkpoint is not None
     assert checkpoint["epochs_done"] == 0
 
@@ -106,15 +120,15 @@ def test_a_folder_of_another_run_is_refused_by_the_settings_that_differ(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     _opened(tmp_path / "run", RECIPE, dataset)
-    with pytest.raises(CheckpointError, match=r"other settings \(epochs, variants\)"):
-        _opened(tmp_path / "run", replace(RECIPE, variants=("V2",), epochs=9), dataset)
+    with pytest.raises(CheckpointError, match=r"other settings \(epochs\)"):
+        _opened(tmp_path / "run", replace(RECIPE, epochs=9), dataset)
 
 
 def test_checkpoints_that_are_damaged_or_of_another_version_are_refused(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     run = _opened(tmp_path / "run", RECIPE, dataset)
-    file = tmp_path / "run" / "group-0.pt"
+    file = tmp_path / "run" / "V1.checkpoint"
     file.write_bytes(b"half a checkpoint")
     with pytest.raises(CheckpointError, match="can't be read"):
         train(dataset, RECIPE, run, pretrained=None)

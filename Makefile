@@ -18,7 +18,7 @@ PORT ?=
 DEMO_SOURCE ?=
 PYTEST_ARGS ?=
 
-.PHONY: help demo test lint format wheel clean mosquitto
+.PHONY: help demo test bench lint format wheel clean mosquitto
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ demo: $(VENV)/.demo  ## broker, gateway and three agents on this machine (SECOND
 
 test: $(VENV)/.dev mosquitto lint  ## lint, then every test that can run here
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.dev mosquitto  ## figures beside their peers and targets; wants a quiet machine
+	$(BIN)/python -m benchmarks
 
 lint: $(VENV)/.dev  ## ruff, mypy and the import rules
 	$(BIN)/ruff check .

@@ -127,6 +127,10 @@ class Session:
                     trouble = ("login", _first(group))
                 except* (BrokerUnreachableError, NotConnectedError) as group:
                     trouble = ("away", _first(group))
+                # A group raises its errors even where it was cancelled together with them.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError
                 if trouble is not None:
                     self._report(*trouble)
                 attempt = 0 if self._up_s() >= STABLE_S else attempt + 1
@@ -172,8 +176,10 @@ class Session:
         connection = await self._open(tls)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(connection.wait_lost(), name=f"mqtt link of {self._client_id}")
                 group.create_task(self._greet(connection), name=f"greeting of {self._client_id}")
+                # Not a task of its own: before Python 3.13 a group that is being left does not
+                # take back the cancellation by which a failed task ended it.
+                await connection.wait_lost()
         except asyncio.CancelledError:
             await self._leave(connection)
             raise

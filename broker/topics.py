@@ -32,6 +32,7 @@ class Kind(StrEnum):
     MODEL_PART = "model_part"
     RESULT = "result"
     IMAGE = "image"
+    CAMERA_STATUS = "camera_status"
     CAMERA_SET = "camera_set"
 
 
@@ -56,7 +57,12 @@ _NODE_KINDS = {
     "state": Kind.NODE_STATE,
     "assignment": Kind.ASSIGNMENT,
 }
-_CAMERA_KINDS = {"result": Kind.RESULT, "image": Kind.IMAGE, "set": Kind.CAMERA_SET}
+_CAMERA_KINDS = {
+    "result": Kind.RESULT,
+    "image": Kind.IMAGE,
+    "status": Kind.CAMERA_STATUS,
+    "set": Kind.CAMERA_SET,
+}
 
 
 def check_id(value: str, what: str = "id") -> str:
@@ -125,6 +131,10 @@ class Topics:
     def image(self, camera: str) -> str:
         """The picture the last result is about."""
         return self._camera(camera, "image")
+
+    def camera_status(self, camera: str) -> str:
+        """Whether a camera's source gives pictures."""
+        return self._camera(camera, "status")
 
     def camera_set(self, camera: str) -> str:
         """A user's commands for one camera."""

@@ -13,7 +13,7 @@ from broker.errors import NotConnectedError
 from broker.payloads import OFFLINE, ONLINE, Assignment, dump
 from broker.topics import Topics
 from gateway.assignment import Seat, assign
-from gateway.discovery import Announced, announcements, camera_status_topic
+from gateway.discovery import Announced, announcements
 from gateway.link import Link
 from gateway.retained import Retained
 from gateway.roster import Member
@@ -56,7 +56,7 @@ class Announcer:
         """Say of each camera, by id, whether its source gives pictures."""
         for name, up in available.items():
             status = ONLINE if up else OFFLINE
-            self._retained.want(camera_status_topic(self._topics, name), status.encode())
+            self._retained.want(self._topics.camera_status(name), status.encode())
         self._news.set()
 
     def want_assignments(self, members: Iterable[Member]) -> None:

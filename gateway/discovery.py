@@ -58,11 +58,6 @@ class Announcement:
         return json.dumps(self.config, separators=(",", ":")).encode()
 
 
-def camera_status_topic(topics: Topics, camera: str) -> str:
-    """Return where the gateway says, retained, whether a camera's source gives pictures."""
-    return topics.result(camera).removesuffix("result") + "status"
-
-
 def announcements(
     topics: Topics, cameras: Iterable[Announced], *, discovery_prefix: str, version: str
 ) -> list[Announcement]:
@@ -150,7 +145,7 @@ def _camera_config(topics: Topics, camera: Announced, part: str) -> Config:
         "availability_mode": "all",
         "availability": [
             {"topic": topics.status},
-            {"topic": camera_status_topic(topics, camera.id)},
+            {"topic": topics.camera_status(camera.id)},
             {"topic": result, "value_template": _ANSWERED_TEMPLATE},
         ],
         "device": {

@@ -21,7 +21,6 @@ from broker.topics import parse as parse_topic
 from gateway.announcer import Announcer
 from gateway.camera import Camera, Capture
 from gateway.collector import Collector, Decision, Drop, Ticket, Voter
-from gateway.discovery import camera_status_topic
 from gateway.link import Link
 from gateway.results import build_result
 from gateway.roster import Roster
@@ -326,7 +325,7 @@ class Gateway:
 
     def _make_link(self, link: Callable[..., Link]) -> Link:
         offline = OFFLINE.encode()
-        states = [camera_status_topic(self._topics, name) for name in self.settings.cameras]
+        states = [self._topics.camera_status(name) for name in self.settings.cameras]
         subscriptions = [
             (self._topics.all_node_status, 1),
             (self._topics.all_node_states, 1),

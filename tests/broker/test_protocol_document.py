@@ -101,6 +101,7 @@ def test_every_topic_is_documented() -> None:
         (topics.node_status("X"), "nodes/<node>/status"),
         (topics.node_state("X"), "nodes/<node>/state"),
         (topics.assignment("X"), "nodes/<node>/assignment"),
+        (topics.camera_status("X"), "cameras/<camera>/status"),
         (topics.result("X"), "cameras/<camera>/result"),
         (topics.image("X"), "cameras/<camera>/image"),
         (topics.camera_set("X"), "cameras/<camera>/set"),

@@ -339,6 +339,22 @@ async def test_on_connect_that_loses_the_link_leads_to_another_attempt(
     await a.connected(2)
 
 
+async def test_a_cancellation_that_comes_with_the_loss_of_the_link_ends_run(
+    any_broker: Any,
+) -> None:
+    async def on_connect() -> None:
+        task.cancel()
+        raise NotConnectedError("the link went away in the same turn of the loop")
+
+    session = Session(
+        any_broker.settings, client_id="both", on_message=lambda _: None, on_connect=on_connect
+    )
+    task = asyncio.create_task(session.run())
+    done, _ = await asyncio.wait([task], timeout=20)
+    assert done, "the cancellation was forgotten"
+    assert task.cancelled()
+
+
 async def test_on_connect_with_a_mistake_ends_run(any_broker: Any, record: Any) -> None:
     async def on_connect() -> None:
         raise ValueError("a mistake")

@@ -29,6 +29,11 @@ EXPECTED = [
     (TOPICS.result("porch"), "idlesight/home/cameras/porch/result", Parsed(Kind.RESULT, "porch")),
     (TOPICS.image("porch"), "idlesight/home/cameras/porch/image", Parsed(Kind.IMAGE, "porch")),
     (
+        TOPICS.camera_status("porch"),
+        "idlesight/home/cameras/porch/status",
+        Parsed(Kind.CAMERA_STATUS, "porch"),
+    ),
+    (
         TOPICS.camera_set("porch"),
         "idlesight/home/cameras/porch/set",
         Parsed(Kind.CAMERA_SET, "porch"),

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from broker.topics import Topics
-from gateway.discovery import Announced, announcements, camera_status_topic
+from gateway.discovery import Announced, announcements
 
 TOPICS = Topics("home")
 
@@ -116,7 +116,3 @@ def test_a_camera_has_a_name_for_people(camera: Announced, name: str) -> None:
     device = list(announced(camera).values())[1]["device"]
     assert isinstance(device, dict)
     assert device["name"] == name
-
-
-def test_a_camera_has_a_status_topic_of_its_own() -> None:
-    assert camera_status_topic(TOPICS, "result") == "idlesight/home/cameras/result/status"

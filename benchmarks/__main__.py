@@ -1,0 +1,27 @@
+"""`make bench`: every benchmark, side by side in one run."""
+
+import os
+import shutil
+import sys
+
+from benchmarks.combining import combining, message_size
+from benchmarks.result_latency import result_latency
+from benchmarks.rows import show
+
+
+def main() -> int:
+    """Run all benchmarks and print one table."""
+    load = os.getloadavg()[0]
+    if load > 0.5 * (os.cpu_count() or 1):
+        print(f"note: the machine is busy (load {load:.1f}), figures are worse than they are")
+    rows = [*message_size(), *combining()]
+    if shutil.which("mosquitto") or os.access("/usr/sbin/mosquitto", os.X_OK):
+        rows += result_latency()
+    else:
+        print("Mosquitto is not installed: latencies are left out", file=sys.stderr)
+    show(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

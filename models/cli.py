@@ -1,7 +1,7 @@
 """`idlesight-models`: train, export and evaluate variants, look into packs.
 
-PyTorch is imported only by the commands that need it, so `pack` and `evaluate` work on a device
-that has the TFLite runtime alone.
+What a command needs is imported when it runs: `specs` and `pack` need no more than a node has,
+`evaluate` shows a table besides, and only `train` and `export` need PyTorch.
 """
 
 import argparse
@@ -188,8 +188,9 @@ def _lazily(module: str, function: str) -> Command:
         try:
             loaded = importlib.import_module(module)
         except ModuleNotFoundError as exc:
+            extra = "gateway" if exc.name == "rich" else "train"
             raise ModelsError(
-                f"this command needs {exc.name}: pip install 'idlesight[train]'"
+                f"this command needs {exc.name}: pip install 'idlesight[{extra}]'"
             ) from exc
         result: int = getattr(loaded, function)(options)
         return result

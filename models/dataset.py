@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.errors import DatasetError
 
@@ -95,7 +95,7 @@ def read_image_folder(
 def read_square(file: Path, side: int) -> Bytes:
     """Return the centre of the picture as (side, side, 3) RGB, antialiased bilinear."""
     with Image.open(file) as image:
-        rgb = image.convert("RGB")
+        rgb = ImageOps.exif_transpose(image).convert("RGB")  # a phone's photos lie on their side
     short = min(rgb.size)
     left, top = (rgb.width - short) // 2, (rgb.height - short) // 2
     box = (left, top, left + short, top + short)

@@ -92,6 +92,28 @@ def top_k(scores: Floats, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[
     return scores[indices].astype(np.float32), indices.astype(np.int64)
 
 
+def compress(scores: Floats, k: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return what a variant sends of its scores: values and indices (paper III-C, Eq. 3).
+
+    Its top k; of k = 1 the index alone, which whoever receives it reads as a score of 1; and all
+    C scores in class order where k is more than half of them, because that takes no more bytes.
+
+    Args:
+        scores: shape (C,).
+        k: how many to keep, at least 1; more than C means C.
+
+    Returns:
+        Values and indices, each of shape (1,), (k,) or (C,).
+
+    Raises:
+        ValueError: k is below 1, or scores hold NaN where it matters.
+    """
+    if k > 1 and 2 * k > scores.size:
+        return scores.astype(np.float32), np.arange(scores.size)
+    values, indices = top_k(scores, k)
+    return (np.ones_like(values) if k == 1 else values), indices
+
+
 def scatter(values: Floats, indices: Ints, class_count: int) -> Floats:
     """Return dense score vectors rebuilt from top-k ones (paper III-C).
 

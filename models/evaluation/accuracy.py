@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.dataset import Dataset
-from models.ensemble import Answer, combine, top_k
+from models.ensemble import Answer, combine, compress
 from models.pack import Pack
 from models.preprocess import resize
 from models.rules import Rule
@@ -96,9 +96,7 @@ def ensemble_accuracy(
     right = 0
     confidence = 0.0
     for index, target in enumerate(targets):
-        answers = [
-            _answer(one[index], min(k, class_count), weights[name]) for name, one in scores.items()
-        ]
+        answers = [Answer(*compress(one[index], k), weights[name]) for name, one in scores.items()]
         combined = combine(answers, class_count, rule)
         winner = int(combined.argmax())
         right += winner == target
@@ -121,8 +119,3 @@ def subset_accuracies(
         ensemble_accuracy({name: scores[name] for name in subset}, weights, targets, k, rule)
         for subset in subsets
     ]
-
-
-def _answer(scores: Floats, k: int, weight: float) -> Answer:
-    values, indices = top_k(scores, k)
-    return Answer(np.ones_like(values) if k == 1 else values, indices, weight)

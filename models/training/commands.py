@@ -14,6 +14,7 @@ from models.pack import write_pack
 from models.specs import VARIANTS
 from models.training.errors import CheckpointError
 from models.training.export import export, manifest_of
+from models.training.pretrained import describe
 from models.training.recipe import Order, Recipe
 from models.training.run import Run
 from models.training.trainer import OnProgress, Progress, train
@@ -31,6 +32,7 @@ def train_command(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
         seed=options.seed,
+        pretrained=describe(options.pretrained) if options.pretrained else "",
         compiled=options.compile,
     )
     largest = max(VARIANTS[name].resolution for name in recipe.variants)
@@ -60,7 +62,7 @@ def export_command(options: argparse.Namespace) -> int:
     trained = [one for name in run.finished() if (one := run.load_trained(name)) is not None]
     if not trained:
         raise CheckpointError(f"{options.run} has no finished variant yet: let `train` end first")
-    largest = max(VARIANTS[name].resolution for name in recipe.variants)
+    largest = max(one.network.spec.resolution for one in trained)
     with shown_progress() as on_progress:
         dataset = read_image_folder(
             options.data,

@@ -1,5 +1,6 @@
 """ImageNet weights of MobileNetV2's trunk, from an `.npz` named as in Keras Applications."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,21 @@ from models.training.errors import WeightsError
 from models.training.network import ConvBatchNorm, InvertedResidual, Variant
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
+
+
+def describe(weights: Path) -> str:
+    """Return the file's name and the start of its SHA-256, for a run's records.
+
+    Raises:
+        WeightsError: it can't be read.
+    """
+    try:
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as exc:
+        raise WeightsError(
+            f"{weights} can't be read ({exc.strerror}): give the path of an .npz file"
+        ) from exc
+    return f"{weights.name} (SHA-256 {digest[:16]}…)"
 
 
 def load_trunk(variant: Variant, weights: Path) -> None:

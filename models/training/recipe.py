@@ -39,6 +39,7 @@ class Recipe:
         validation_share: share of each class held out, never trained on.
         seed: of the split, the order, the augmentation and the heads' start.
         augmentation: how far pictures are changed.
+        pretrained: what the first trunk starts from, by name and hash; empty for random weights.
         compiled: whether stage 2 runs through `torch.compile`: about a minute of compiling a
             variant, repaid by every epoch.
     """
@@ -55,6 +56,7 @@ class Recipe:
     validation_share: float = 0.05
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    pretrained: str = ""
     compiled: bool = False
 
 

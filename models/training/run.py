@@ -75,12 +75,17 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if described.exists():
-                differing = _differences(json.loads(described.read_text()), mine)
+                theirs = json.loads(described.read_text())
+                differing = _differences(theirs, mine)
                 if differing:
                     raise CheckpointError(
                         f"{self.folder} holds a run with other settings ({', '.join(differing)}): "
                         "resume it with the same ones or name another folder with --run"
                     )
+                there = theirs["recipe"]["variants"]
+                mine["recipe"]["variants"] = [
+                    name for name in VARIANTS if name in there or name in recipe.variants
+                ]
             _replace(described, json.dumps(mine, indent=2).encode())
         except (OSError, ValueError) as exc:
             raise CheckpointError(f"{self.folder} can't be used for the run: {exc}") from exc
@@ -149,11 +154,14 @@ class Run:
     def log(self, row: Mapping[str, Any]) -> None:
         """Append one row to log.csv."""
         file = self.folder / "log.csv"
-        with file.open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, LOG_COLUMNS)
-            if stream.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+        try:
+            with file.open("a", newline="") as stream:
+                writer = csv.DictWriter(stream, LOG_COLUMNS)
+                if stream.tell() == 0:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as exc:
+            raise CheckpointError(f"{file} can't be written: {exc}") from exc
 
     def _save(self, name: str, state: Mapping[str, Any]) -> None:
         file = self.folder / name

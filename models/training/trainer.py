@@ -72,17 +72,14 @@ def train(
     """
     training, validation = split_validation(dataset, recipe.validation_share, recipe.seed)
     names = sorted(recipe.variants, key=lambda name: VARIANTS[name].resolution)
-    groups = [names] if recipe.order is Order.TOGETHER else [[name] for name in names]
-    trained: list[Trained] = []
-    for group in groups:
-        finished = [run.load_trained(name) for name in group]
-        if None in finished:
-            previous = trained[-1].network if trained else None
-            trainer = GroupTrainer(group, training, validation, recipe, run, on_progress)
-            trainer.start(pretrained, previous)
-            finished = [*trainer.finish()]
-        trained += [one for one in finished if one is not None]
-    return trained
+    trained = {name: one for name in names if (one := run.load_trained(name)) is not None}
+    missing = [name for name in names if name not in trained]
+    together = recipe.order is Order.TOGETHER
+    for group in [missing] if together and missing else [[name] for name in missing]:
+        trainer = GroupTrainer(group, training, validation, recipe, run, on_progress)
+        trainer.start(pretrained, None if together else _next_smaller(group[0], run))
+        trained |= {one.network.spec.name: one for one in trainer.finish()}
+    return [trained[name] for name in names]
 
 
 class GroupTrainer:
@@ -118,7 +115,7 @@ class GroupTrainer:
     def start(self, pretrained: Path | None, previous: Variant | None) -> None:
         """Fill the trunks: from the variant trained before, else from pretrained weights."""
         for network in self.networks.values():
-            if previous is not None and previous.spec.width == network.spec.width:
+            if previous is not None:
                 network.trunk.load_state_dict(previous.trunk.state_dict())
             elif pretrained is not None:
                 load_trunk(network, pretrained)
@@ -270,11 +267,28 @@ class GroupTrainer:
             self.training.labels,
             float((logits.argmax(1) == targets).float().mean()),
             fit_temperature(logits, targets),
+            f"from {self.recipe.pretrained or 'random weights'}; "
             f"{len(self.training)} pictures, {self.recipe.head_epochs} epochs of the head and "
             f"{self.recipe.epochs} of all layers ({self.recipe.order}), seed {self.recipe.seed}",
         )
         self.run.save_trained(trained)
         return trained
+
+
+def _next_smaller(name: str, run: Run) -> Variant | None:
+    """Return the run's finished variant of the same width that is closest below in resolution."""
+    spec = VARIANTS[name]
+    smaller = [
+        other
+        for other in run.finished()
+        if VARIANTS[other].width == spec.width and VARIANTS[other].resolution < spec.resolution
+    ]
+    trained = (
+        run.load_trained(max(smaller, key=lambda other: VARIANTS[other].resolution))
+        if smaller
+        else None
+    )
+    return trained.network if trained else None
 
 
 @torch.no_grad()

@@ -29,6 +29,18 @@ def test_large_pictures_shrink_to_the_largest_side_from_their_centre(tmp_path: P
     assert dataset.pixels.min((1, 2, 3)).tolist() == [10, 240]
 
 
+def test_a_phones_photo_is_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its left side: turn it by 90° clockwise
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        picture = Image.new("RGB", (40, 40), "black")
+        picture.paste("white", (0, 0, 20, 40))  # the left half
+        picture.save(tmp_path / label / "a.jpg", exif=exif)
+    upright = read_image_folder(tmp_path, 96).pixels[0].mean(0)
+    assert upright[:15].min() > 200 > 50 > upright[25:].max(), "what was left is now on top"
+
+
 def test_unreadable_pictures_are_named_and_left_out(
     striped_folders: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

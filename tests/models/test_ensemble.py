@@ -13,6 +13,7 @@ from models.ensemble import (
     Answer,
     Floats,
     combine,
+    compress,
     scatter,
     softmax,
     top_k,
@@ -294,6 +295,20 @@ def test_top_k_equals_a_stable_sort(scores: list[float], data: st.DataObject) ->
     k = data.draw(st.integers(1, len(scores)))
     _, indices = top_k(np.array(scores), k)
     assert indices.tolist() == sorted(range(len(scores)), key=lambda i: -scores[i])[:k]
+
+
+def test_compressing_sends_the_top_k_the_index_alone_or_everything() -> None:
+    scores = np.array([0.1, 0.2, 0.0, 0.3, 0.4], np.float32)
+    values, indices = compress(scores, 2)
+    assert_allclose(values, [0.4, 0.3])
+    assert_array_equal(indices, [4, 3])
+    values, indices = compress(scores, 1)
+    assert_array_equal(values, [1.0])
+    assert_array_equal(indices, [4])
+    for k in (3, 5, 9):
+        values, indices = compress(scores, k)
+        assert_array_equal(values, scores)
+        assert_array_equal(indices, range(5))
 
 
 @pytest.mark.parametrize("k", [0, 4, -1])

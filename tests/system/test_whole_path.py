@@ -10,7 +10,7 @@ from PIL import Image
 
 from broker.payloads import Result
 from broker.session import Session
-from models.ensemble import Answer, combine, top_k
+from models.ensemble import Answer, combine, compress
 from models.pack import Pack, load_pack
 from models.preprocess import decode_jpeg
 from models.runtime import Classifier
@@ -36,8 +36,8 @@ class Offline:
         for entry in manifest.variants:
             if entry.name in variants:
                 pixels = decode_jpeg(jpeg, entry.resolution, entry.input_offset)
-                values, indices = top_k(self.classifiers[entry.name].classify(pixels), manifest.k)
-                answers.append(Answer(values, indices, entry.weight))
+                scores = self.classifiers[entry.name].classify(pixels)
+                answers.append(Answer(*compress(scores, manifest.k), entry.weight))
         return combine(answers, len(manifest.labels), manifest.rule)
 
 

@@ -50,6 +50,17 @@ def test_training_learns_and_logs_every_epoch(dataset: Dataset, tmp_path: Path) 
     ]
 
 
+def test_training_learns_what_the_pictures_show(dataset: Dataset, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=4, augmentation=Augmentation(mixup_alpha=0))
+    (trained,) = train(dataset, recipe, _opened(tmp_path / "run", recipe, dataset), pretrained=None)
+    with (tmp_path / "run" / "log.csv").open() as stream:
+        losses = [float(row["loss"]) for row in csv.DictReader(stream)]
+    assert losses[-1] < 0.8 * losses[0]
+    right = predict(trained.network, dataset.pixels).argmax(1).numpy() == dataset.targets
+    assert right.mean() > 0.8, "three classes by colour"
+    assert trained.validation_accuracy > 0.6
+
+
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(dataset: Dataset, tmp_path: Path) -> None:
     (whole,) = train(dataset, RECIPE, _opened(tmp_path / "a", RECIPE, dataset), pretrained=None)
 
@@ -79,18 +90,22 @@ def test_a_finished_variant_is_not_trained_again(dataset: Dataset, tmp_path: Pat
     assert seen == []
 
 
+@pytest.mark.parametrize("order", list(Order))
 def test_a_run_grows_by_the_variants_that_are_asked_for_later(
-    dataset: Dataset, tmp_path: Path
+    dataset: Dataset, tmp_path: Path, order: Order
 ) -> None:
-    run = _opened(tmp_path / "run", RECIPE, dataset)
-    (first,) = train(dataset, RECIPE, run, pretrained=None)
-    larger = replace(RECIPE, variants=("V1", "V2"))
+    first_recipe = replace(RECIPE, order=order)
+    run = _opened(tmp_path / "run", first_recipe, dataset)
+    (first,) = train(dataset, first_recipe, run, pretrained=None)
+    larger = replace(first_recipe, variants=("V2",))
     run = _opened(tmp_path / "run", larger, dataset)
-    kept, second = train(dataset, larger, run, pretrained=None)
+    (second,) = train(dataset, larger, run, pretrained=None)
     assert second.network.spec.name == "V2"
     assert run.finished() == ["V1", "V2"]
-    assert torch.equal(kept.network.head.classifier.weight, first.network.head.classifier.weight)
     assert run.recipe().variants == ("V1", "V2")
+    both = run.recipe()
+    kept, _ = train(dataset, both, _opened(tmp_path / "run", both, dataset), pretrained=None)
+    assert torch.equal(kept.network.head.classifier.weight, first.network.head.classifier.weight)
 
 
 def test_the_next_variant_starts_from_the_trunk_of_the_one_before(

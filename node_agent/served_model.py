@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from models.ensemble import top_k
+from models.ensemble import compress
 from models.errors import DecodeError, ModelShapeError
 from models.preprocess import decode_jpeg
 from models.runtime import Classifier
@@ -65,19 +65,12 @@ class ServedModel:
         inferred_ns = time.perf_counter_ns()
         if not np.isfinite(scores).all():
             return Kind.BAD_FRAME, b"the model returns no numbers for this picture"
-        indices, values = self._compress(np.clip(scores, 0.0, 1.0))
+        values, indices = compress(np.clip(scores, 0.0, 1.0), self._k)
         answer = WorkerAnswer(
             decode_us=(decoded_ns - started_ns) // 1000,
             inference_us=(inferred_ns - decoded_ns) // 1000,
             class_count=scores.size,
-            indices=indices,
-            values=values,
+            indices=tuple(indices.tolist()),
+            values=tuple(values.tolist()),
         )
         return Kind.ANSWER, encode_answer(answer)
-
-    def _compress(self, scores: np.ndarray) -> tuple[tuple[int, ...], tuple[float, ...]]:
-        """Return the top k, or all scores where k is more than half of them (paper III-C)."""
-        if 2 * self._k > scores.size:
-            return tuple(range(scores.size)), tuple(scores.tolist())
-        values, indices = top_k(scores, self._k)
-        return tuple(indices.tolist()), tuple(values.tolist())

@@ -95,8 +95,9 @@ class Worker:
                 stdout=PIPE,
                 stderr=PIPE,
                 env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": search_path},
-                # A group of its own: Ctrl-C is for the agent, which ends the worker itself.
-                process_group=0,
+                # A group of its own: Ctrl-C is for the agent, which ends the worker itself. And a
+                # session of its own, because a session is what the kernel's autogroups rank.
+                start_new_session=True,
             )
         except OSError as exc:
             raise WorkerDiedError(f"no worker process can be started: {exc.strerror}") from exc

@@ -1,13 +1,17 @@
 """A real child process with a real model, at normal priority: a busy machine starves idle ones."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ import pytest
 from models.pack import Pack
 from models.preprocess import decode_jpeg
 from models.runtime import Classifier
+from node_agent import worker_main
 from node_agent.errors import (
     BadFrameError,
     ModelRefusedError,
@@ -83,6 +88,15 @@ async def test_more_than_half_of_the_classes_are_sent_as_all(pack: Pack, jpeg: b
         answer = await child.classify(jpeg)
     assert answer.indices == tuple(range(10))
     assert sum(answer.values) == pytest.approx(1.0, abs=1e-3)
+
+
+async def test_of_one_class_the_index_alone_counts(pack: Pack, jpeg: bytes) -> None:
+    one = replace(request(pack), k=1)
+    async with worker() as child:
+        await child.load(one)
+        answer = await child.classify(jpeg)
+    assert len(answer.indices) == 1
+    assert answer.values == (1.0,)
 
 
 async def test_a_picture_that_cannot_be_decoded_is_an_answer(pack: Pack, jpeg: bytes) -> None:
@@ -169,6 +183,69 @@ async def test_it_gives_way_before_it_imports_anything_heavy(pack: Pack) -> None
         assert "numpy" not in memory_map(pid)
 
 
+needs_autogroups = pytest.mark.skipif(
+    not worker_main.AUTOGROUP.exists(), reason="this kernel has no autogroups"
+)
+
+
+def autogroup(pid: int | str) -> tuple[str, str]:
+    """Return the name and the nice value of the kernel's group for a process's session."""
+    name, _, nice = Path(f"/proc/{pid}/autogroup").read_text().split()
+    return name, nice
+
+
+@needs_autogroups
+@pytest.mark.parametrize(("priority", "nice"), [("idle", "19"), ("low", "19"), ("normal", "0")])
+async def test_its_session_gives_way_to_other_sessions(
+    pack: Pack, priority: Literal["idle", "low", "normal"], nice: str
+) -> None:
+    before = autogroup("self")
+    patient = WorkerSettings(priority=priority, load_timeout_s=60)
+    async with worker(patient) as child:
+        assert child.pid is not None
+        pid = child.pid
+        ready = await child.load(request(pack))
+        assert ready.notes == ()
+        assert autogroup(pid)[0] != before[0]
+        assert autogroup(pid)[1] == nice
+        assert autogroup("self") == before
+        assert os.getsid(pid) == os.getpgid(pid) == pid
+
+
+def test_a_session_that_may_not_give_way_is_noted(tmp_path: Path) -> None:
+    (note,) = worker_main.lower_session(tmp_path)  # a folder: no writing
+    assert "nice 19 for the worker's session was refused: Is a directory" in note
+    assert worker_main.lower_session(tmp_path / "missing") == []
+
+
+@pytest.mark.parametrize(("refusals", "notes"), [(3, 0), (1000, 1)])
+def test_the_kernels_rate_limit_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, notes: int
+) -> None:
+    answers = iter([*[BlockingIOError(errno.EAGAIN, "try again")] * refusals, None])
+
+    def write(_descriptor: int, _text: bytes) -> None:
+        if (problem := next(answers)) is not None:
+            raise problem
+
+    (tmp_path / "autogroup").touch()
+    with monkeypatch.context() as limited:
+        limited.setattr(os, "write", write)
+        limited.setattr(time, "sleep", lambda _: None)
+        said = worker_main.lower_session(tmp_path / "autogroup")
+    assert len(said) == notes
+
+
+@pytest.mark.parametrize(("priority", "notes"), [("idle", 1), ("low", 1), ("normal", 0)])
+def test_what_the_session_was_refused_is_said(
+    monkeypatch: pytest.MonkeyPatch, priority: str, notes: int
+) -> None:
+    monkeypatch.setattr(os, "nice", lambda _: 19)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *_: None)
+    monkeypatch.setattr(worker_main, "lower_session", lambda: ["refused"])
+    assert worker_main.lower_priority(priority) == ["refused"] * notes
+
+
 LOADS_AND_WAITS = """
 import asyncio, sys
 from models.pack import load_pack
@@ -189,17 +266,21 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_it_dies_with_its_parent(pack: Pack, stopped: bool) -> None:
+@pytest.mark.parametrize("end", [os.kill, os.killpg])
+def test_it_dies_with_its_parent_and_with_its_parents_group(
+    pack: Pack, stopped: bool, end: Callable[[int, int], None]
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", LOADS_AND_WAITS, str(pack.path)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,
+        process_group=0,
     ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         if stopped:
             os.kill(pid, signal.SIGSTOP)
-        parent.kill()
+        end(parent.pid, signal.SIGKILL)
     asyncio.run(until(lambda: gone(pid) or state(pid) == "Z"))
 
 

@@ -6,7 +6,8 @@ exact enough (0.5 s on two cores is 100 ticks, so 1 %).
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -76,13 +77,21 @@ def parse_process(text: str) -> ProcessTimes:
     )
 
 
+def went_back(earlier: CpuSample, later: CpuSample) -> bool:
+    """Return whether a counter fell: a processor went offline, or a process was lost from sight.
+
+    What fell from `own` would else be taken for foreign load.
+    """
+    return later.busy < earlier.busy or later.total < earlier.total or later.own < earlier.own
+
+
 def share_between(earlier: CpuSample, later: CpuSample) -> float | None:
     """Return the foreign share of the machine between two samples, in [0, 1].
 
-    None where no time passed or a counter went back (a process that was reaped elsewhere).
+    None where no time passed or a counter went back.
     """
     total = later.total - earlier.total
-    if total <= 0:
+    if total <= 0 or went_back(earlier, later):
         return None
     foreign = (later.busy - earlier.busy) - (later.own - earlier.own)
     return min(1.0, max(0.0, foreign / total))
@@ -96,35 +105,47 @@ def read_proc(worker_pids: Iterable[int], proc: Path = PROC) -> CpuSample | None
     """
     try:
         busy, total = parse_machine((proc / "stat").read_text())
-        me = parse_process((proc / "self" / "stat").read_text())
+        return CpuSample(busy, total, _own_ticks(tuple(worker_pids), proc))
     except (OSError, ValueError):
         return None
+
+
+def _own_ticks(worker_pids: Sequence[int], proc: Path) -> int:
+    me = parse_process((proc / "self" / "stat").read_text())
     own = me.own + me.reaped_children
     for pid in worker_pids:
         try:
             own += parse_process((proc / str(pid) / "stat").read_text()).own
         except (OSError, ValueError):
-            continue  # it has just ended
-    return CpuSample(busy, total, own)
+            # Reaped, perhaps only after this process's own line was read: so read that again.
+            return _own_ticks([other for other in worker_pids if other != pid], proc)
+    return own
 
 
 def read_psutil(worker_pids: Iterable[int]) -> CpuSample | None:
-    """Return a sample by psutil, for systems that have no /proc (macOS, Windows)."""
+    """Return a sample by psutil, for POSIX systems that have no /proc (macOS, BSD).
+
+    Windows is none of them: its event loop takes no signal handlers, so no agent runs there.
+    """
     try:
         import psutil
     except ImportError:
         return None
     try:
         machine = psutil.cpu_times()
-        own = 0.0
-        for pid in (os.getpid(), *worker_pids):
-            times = psutil.Process(pid).cpu_times()
-            own += times.user + times.system
+        living = 0.0
+        for pid in worker_pids:
+            with suppress(psutil.NoSuchProcess):  # reaped, and so among the children below
+                times = psutil.Process(pid).cpu_times()
+                living += times.user + times.system
+        # Not psutil's children_user, which is 0 on macOS. Read last, after whoever was reaped.
+        me = os.times()
     except (OSError, psutil.Error):
         return None
     idle = machine.idle + getattr(machine, "iowait", 0.0)
     total = sum(machine) - getattr(machine, "steal", 0.0) - getattr(machine, "guest", 0.0)
-    return CpuSample(total - idle, total, own)
+    own = me.user + me.system + me.children_user + me.children_system
+    return CpuSample(total - idle, total, own + living)
 
 
 def system_reader() -> Callable[[Iterable[int]], CpuSample | None]:
@@ -161,6 +182,8 @@ class ForeignCpuMeter:
         return self._latest
 
     def _averages(self, sample: CpuSample, now_s: float) -> ForeignCpu:
+        if self._samples and went_back(self._samples[-1][1], sample):
+            self._samples.clear()  # what was counted before compares with nothing after
         self._samples.append((now_s, sample))
         self._forget(now_s)
         fast = self._average(sample, now_s, self._fast_window_s)

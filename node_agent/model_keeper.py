@@ -1,7 +1,8 @@
 """Keeps one worker serving the wanted model: starts it, replaces it, brings it back.
 
 A new model is tried in a process of its own while the old one goes on answering, and takes over
-between two frames. If it is refused, the old one stays.
+between two frames. If it is refused, the old one stays. Where no model is wanted any more, the
+worker ends at once, whatever it does.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 FIRST_RESTART_S = 0.5
 LAST_RESTART_S = 60.0
+# What a frame in hand may take when a successor is ready: the largest variant's inference on a
+# slow device is a second. A worker that is stuck or gets no processor time is not waited for.
+HAND_OVER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +86,8 @@ class ModelKeeper:
         self._failures = 0
         self._new_wish = asyncio.Event()
         self._news = asyncio.Event()  # a new wish, or a worker that ended
-        self._turn = asyncio.Lock()  # held for a frame, and to replace the worker
+        self._turn = asyncio.Lock()  # held for a frame; whoever takes over waits for it
+        self._workers: set[Worker] = set()  # all that were started and are not reaped
 
     @property
     def situation(self) -> Situation:
@@ -102,17 +107,17 @@ class ModelKeeper:
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
-        """The processes whose processor time is the agent's own."""
-        workers = [holder.worker for holder in (self._serving, self._loading) if holder]
-        return tuple(worker.pid for worker in workers if worker.pid is not None)
+        """The processes whose processor time is the agent's own: also those that are ending."""
+        return tuple(worker.pid for worker in self._workers if worker.pid is not None)
 
     def want(self, choice: Choice | None) -> None:
-        """Serve this model from now on; None ends the worker."""
+        """Serve this model from now on; None ends the worker, also one that is stuck."""
         if choice is not None and not choice.same_model(self._wanted):
             self._refused = None
             self._failures = 0
             self._problem = None
         self._wanted = choice
+        self._let_go()
         self._new_wish.set()
         self._news.set()
 
@@ -138,16 +143,15 @@ class ModelKeeper:
                 while True:
                     self._news.clear()
                     target = self._target()
-                    if target is None and self._serving is not None:
-                        await self._replace(None)
-                    elif target is None or target.same_model(self.serving):
+                    if target is None or target.same_model(self.serving):
                         await self._news.wait()
                     else:
                         await self._bring(target, group)
         finally:
-            for holder in (self._serving, self._loading):
-                if holder is not None:
-                    await holder.worker.stop()
+            for worker in self._workers:
+                worker.kill()
+            for worker in self._workers:
+                await worker.stop()
 
     def _target(self) -> Choice | None:
         """Return what to serve: the wanted model, or the last good one if that was refused."""
@@ -155,33 +159,52 @@ class ModelKeeper:
             return self._last_good
         return self._wanted
 
+    def _let_go(self) -> None:
+        """Kill the workers that nobody wants any more; a frame in hand is lost."""
+        target = self._target()
+        if self._loading is not None and not self._loading.choice.same_model(target):
+            self._loading.worker.kill()
+            self._loading = None
+            self._on_change()
+        if self._serving is not None and target is None:
+            self._serving.worker.kill()
+            self._serving = None
+            self._on_change()
+
     async def _bring(self, target: Choice, group: asyncio.TaskGroup) -> None:
         """Load a model and let it take over, after a rest if the last try failed."""
         if self._failures and await self._rest():
             return
         worker = Worker(self._settings)
-        self._loading = Serving(target, worker)
+        mine = self._loading = Serving(target, worker)
         self._on_change()
         try:
             request = load_request(target, self._settings.threads)
             await worker.spawn()
+            self._workers.add(worker)
             group.create_task(self._watch(worker), name=f"worker {worker.pid}")
-            ready = await worker.load(request)
-        except (ModelRefusedError, ModelsError) as exc:
+            if self._loading is mine:
+                ready = await worker.load(request)
+                for note in ready.notes:
+                    logger.warning("%s", note)
+                await self._hand_over(mine)
+        except (ModelsError, WorkerError) as exc:
+            if self._loading is mine:  # else it was killed because nobody wants it any more
+                self._not_loaded(target, exc)
+        finally:
+            if self._serving is not mine:
+                await worker.stop()
+            if self._loading is mine:
+                self._loading = None
+            self._on_change()
+
+    def _not_loaded(self, target: Choice, exc: ModelsError | WorkerError) -> None:
+        if isinstance(exc, ModelsError | ModelRefusedError):
             self._refuse(target, str(exc))
-        except WorkerError as exc:
+        else:
             self._failures += 1
             self._problem = str(exc)
             logger.warning("variant %s does not load: %s", target.entry.name, exc)
-        else:
-            for note in ready.notes:
-                logger.warning("%s", note)
-            await self._replace(self._loading)
-        finally:
-            if self._loading is not None and self._loading is not self._serving:
-                await worker.stop()
-            self._loading = None
-            self._on_change()
 
     def _refuse(self, target: Choice, reason: str) -> None:
         logger.error("variant %s cannot be served: %s", target.entry.name, reason)
@@ -190,24 +213,29 @@ class ModelKeeper:
         if target.same_model(self._last_good):
             self._last_good = None
 
-    async def _replace(self, successor: Serving | None) -> None:
+    async def _hand_over(self, successor: Serving) -> None:
         """Let the successor take over between two frames, and end the old worker."""
-        async with self._turn:
-            old, self._serving = self._serving, successor
-        if successor is not None:
-            self._last_good = successor.choice
-            if successor.choice.same_model(self._wanted):
-                self._problem = None
-            logger.info("variant %s serves", successor.choice.entry.name)
-            if not successor.worker.alive:  # it ended before it took over: nobody watches it
-                self._lost(successor.worker, "the worker ended as soon as it was ready")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_S), self._turn:
+                pass  # the frame in hand is answered, and the next one not begun
+        if self._loading is not successor:
+            return  # nobody wants it any more
+        old, self._serving, self._loading = self._serving, successor, None
+        self._last_good = successor.choice
+        if successor.choice.same_model(self._wanted):
+            self._problem = None
+        logger.info("variant %s serves", successor.choice.entry.name)
+        if not successor.worker.alive:  # it ended before it took over: nobody watches it
+            self._lost(successor.worker, "the worker ended as soon as it was ready")
+        self._on_change()
         if old is not None:
             await old.worker.stop()
-        self._on_change()
 
     async def _watch(self, worker: Worker) -> None:
         """Wait for a worker's end; if it was serving, see that it comes back."""
-        self._lost(worker, await worker.watch())
+        how = await worker.watch()
+        self._workers.discard(worker)
+        self._lost(worker, how)
 
     def _lost(self, worker: Worker, how: str) -> None:
         if self._serving is None or self._serving.worker is not worker:

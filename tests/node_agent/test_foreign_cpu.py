@@ -1,7 +1,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,8 @@ def test_any_process_text_parses_or_is_a_value_error(text: str) -> None:
         (CpuSample(busy=100, total=200, own=150), 0.0),  # own ticks booked before the machine's
         (CpuSample(busy=50, total=100, own=50), None),  # no time passed
         (CpuSample(busy=50, total=90, own=50), None),  # a counter went back
+        (CpuSample(busy=60, total=200, own=10), None),  # own time was lost from sight
+        (CpuSample(busy=40, total=200, own=50), None),  # a core went offline
     ],
 )
 def test_foreign_is_busy_without_own(later: CpuSample, share: float | None) -> None:
@@ -84,6 +86,23 @@ def test_own_time_is_the_agents_its_dead_and_its_living_workers(tmp_path: Path) 
 def test_a_worker_that_has_just_ended_is_left_out(tmp_path: Path) -> None:
     proc = fake_proc(tmp_path, MACHINE, process(5, 5), {})
     assert read_proc([7], proc) == CpuSample(busy=153, total=1003, own=10)
+
+
+def test_a_worker_that_is_reaped_while_reading_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proc = fake_proc(tmp_path, MACHINE, process(5, 5), {7: process(9, 1)})
+    read_text = Path.read_text
+
+    def reap_after_self(path: Path) -> str:
+        text = read_text(path)
+        if path.parent.name == "self":
+            (proc / "self" / "stat").write_text(process(5, 5, 9, 1))
+            (proc / "7" / "stat").unlink(missing_ok=True)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", reap_after_self)
+    assert read_proc([7], proc) == CpuSample(busy=153, total=1003, own=20)
 
 
 def test_a_hidden_proc_stat_is_an_absent_signal(tmp_path: Path) -> None:
@@ -138,6 +157,17 @@ def test_a_gap_in_the_samples_is_averaged_over() -> None:
     assert last == ForeignCpu(1.0, 1.0)
 
 
+def test_a_counter_that_went_back_restarts_the_windows() -> None:
+    # A worker's 400 ticks vanish at 1.0 s; what follows it is all own.
+    owns = [100, 200, 300, 400, 20, 120, 220]
+    script = iter(CpuSample(100.0 * step, 200.0 * step, own) for step, own in enumerate(owns))
+    meter = ForeignCpuMeter(lambda _: next(script), fast_window_s=0.5, slow_window_s=2.0)
+    measured = [meter.measure([], 0.25 * step) for step in range(len(owns))]
+    assert measured[3] == ForeignCpu(0.0, 0.0)
+    assert measured[4] == measured[5] == ForeignCpu(None, None)
+    assert measured[6] == ForeignCpu(0.0, 0.0)
+
+
 def burn(seconds: float) -> None:
     until_s = time.process_time() + seconds
     while time.process_time() < until_s:
@@ -155,20 +185,24 @@ def test_own_work_on_this_machine_counts_as_own() -> None:
     assert after.busy > before.busy
 
 
+@pytest.mark.parametrize("read", [read_proc, read_psutil])
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="this system has no /proc")
-def test_a_workers_time_stays_own_when_it_ends() -> None:
+def test_a_workers_time_stays_own_when_it_ends(
+    read: Callable[[Iterable[int]], CpuSample | None],
+) -> None:
     script = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        living = read_proc([child.pid])
+        living = read([child.pid])
         child.communicate(b"\n", timeout=30)
-    ended = read_proc([child.pid])
+    ended = read([child.pid])
     assert living is not None
     assert ended is not None
-    assert ended.own >= living.own
+    # os.times, that of the psutil reader, floors to ticks what psutil gives more exactly.
+    assert ended.own >= living.own - 0.02
 
 
 def test_psutil_serves_where_there_is_no_proc() -> None:

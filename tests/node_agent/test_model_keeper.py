@@ -1,6 +1,8 @@
 import asyncio
+import os
 import random
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,18 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import node_agent.model_keeper
 from models.pack import Pack, load_pack
 from node_agent.errors import WorkerDiedError
 from node_agent.model_keeper import LAST_RESTART_S, Choice, ModelKeeper, restart_delay_s
 from node_agent.settings import WorkerSettings
+from node_agent.worker_protocol import WorkerAnswer
 
 BOUND_S = 60.0
+PATIENT = WorkerSettings(priority="normal", load_timeout_s=3600, answer_timeout_s=3600)
 NORMAL = WorkerSettings(priority="normal", load_timeout_s=60, answer_timeout_s=60)
 
 
 @asynccontextmanager
-async def keeping(*wanted: Choice) -> AsyncIterator[ModelKeeper]:
-    keeper = ModelKeeper(NORMAL, random.Random(1), lambda: None)
+async def keeping(*wanted: Choice, settings: WorkerSettings = NORMAL) -> AsyncIterator[ModelKeeper]:
+    keeper = ModelKeeper(settings, random.Random(1), lambda: None)
     for choice in wanted:
         keeper.want(choice)
     task = asyncio.create_task(keeper.run())
@@ -31,6 +36,12 @@ async def keeping(*wanted: Choice) -> AsyncIterator[ModelKeeper]:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, BOUND_S)
+        assert children() == []
+
+
+def children() -> list[int]:
+    tasks = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -96,6 +107,84 @@ async def test_a_model_file_that_has_vanished_is_refused(pack: Pack, tmp_path: P
     async with keeping(choice(fleeting)) as keeper:
         await until(lambda: keeper.situation.refused)
         assert "V1.tflite is missing" in (keeper.situation.problem or "")
+
+
+async def test_a_replaced_worker_stays_own_until_it_is_reaped(pack: Pack) -> None:
+    async with keeping(choice(pack)) as keeper:
+        await until(lambda: keeper.serving is not None)
+        (old,) = keeper.worker_pids
+        keeper.want(choice(pack, "V2"))
+        async with asyncio.timeout(BOUND_S):
+            while old in children():
+                assert old in keeper.worker_pids
+                await asyncio.sleep(0)
+        await until(lambda: old not in keeper.worker_pids)
+        assert len(keeper.worker_pids) == 1
+
+
+async def stuck(keeper: ModelKeeper, jpeg: bytes) -> asyncio.Task[tuple[WorkerAnswer, Choice]]:
+    """Return a question to which the serving worker gives no answer."""
+    await until(lambda: keeper.serving is not None)
+    (pid,) = keeper.worker_pids
+    os.kill(pid, signal.SIGSTOP)
+    question = asyncio.create_task(keeper.classify(jpeg))
+    await asyncio.sleep(0)
+    return question
+
+
+async def test_a_stuck_worker_ends_at_once_when_no_model_is_wanted(pack: Pack, jpeg: bytes) -> None:
+    async with keeping(choice(pack), settings=PATIENT) as keeper:
+        question = await stuck(keeper, jpeg)
+        keeper.want(None)
+        assert keeper.serving is None
+        with pytest.raises(WorkerDiedError):
+            await asyncio.wait_for(question, BOUND_S)
+        await until(lambda: children() == [])
+        assert keeper.situation.problem is None
+        keeper.want(choice(pack))
+        await until(lambda: keeper.serving is not None)
+
+
+async def test_a_successor_does_not_wait_for_a_stuck_worker(
+    pack: Pack, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_agent.model_keeper, "HAND_OVER_S", 0.2)
+    async with keeping(choice(pack), settings=PATIENT) as keeper:
+        question = await stuck(keeper, jpeg)
+        keeper.want(choice(pack, "V2"))
+        with pytest.raises(WorkerDiedError):
+            await asyncio.wait_for(question, BOUND_S)
+        _, model = await keeper.classify(jpeg)
+        assert model.entry.name == "V2"
+        assert keeper.situation.problem is None
+
+
+async def test_a_frame_in_hand_is_answered_before_the_successor_takes_over(
+    pack: Pack, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_agent.model_keeper, "HAND_OVER_S", BOUND_S)
+    async with keeping(choice(pack), settings=PATIENT) as keeper:
+        question = await stuck(keeper, jpeg)
+        (old,) = keeper.worker_pids
+        keeper.want(choice(pack, "V2"))
+        await until(lambda: len(keeper.worker_pids) == 2)
+        os.kill(old, signal.SIGCONT)
+        assert (await asyncio.wait_for(question, BOUND_S))[1].entry.name == "V1"
+        await until(lambda: keeper.situation.serving == "V2")
+
+
+@pytest.mark.parametrize("then", ["V1", None])
+async def test_a_stuck_load_is_given_up_when_it_is_no_longer_wanted(
+    pack: Pack, then: str | None
+) -> None:
+    async with keeping(choice(pack, "V2"), settings=PATIENT) as keeper:
+        await until(lambda: len(keeper.worker_pids) == 1)
+        (pid,) = keeper.worker_pids
+        os.kill(pid, signal.SIGSTOP)
+        keeper.want(choice(pack, then) if then else None)
+        await until(lambda: pid not in children())
+        assert keeper.situation.problem is None
+        await until(lambda: keeper.situation.serving == then)
 
 
 @given(failures=st.integers(1, 10_000), seed=st.integers(0, 2**32))

@@ -178,8 +178,18 @@ class NodeAgent:
         self._frame_waits.set()
 
     def _receive_assignment(self, payload: bytes) -> None:
-        """Take what the gateway wants; an empty payload takes the assignment back."""
-        assignment = parse_payload(Assignment, payload) if payload else None
+        """Take what the gateway wants; an empty payload takes the assignment back.
+
+        One that cannot be read changes nothing but what the node says about itself.
+        """
+        try:
+            assignment = parse_payload(Assignment, payload) if payload else None
+        except PayloadError as exc:
+            self._counts.dropped += 1
+            self._assignment_problem = f"the gateway's assignment cannot be read ({exc.reason})"
+            self._state_news.set()
+            logger.error("%s", self._assignment_problem)
+            return
         self._assignment_problem = None
         self._cameras = frozenset(assignment.cameras if assignment else ())
         self._filters_changed.set()

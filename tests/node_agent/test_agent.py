@@ -275,6 +275,35 @@ async def test_a_model_that_is_not_in_the_pack_fails_and_keeps_the_old_one(house
     await house.ask(1)
 
 
+async def test_an_assignment_that_cannot_be_read_is_said_and_changes_nothing(house: House) -> None:
+    house.link.deliver(TOPICS.assignment(NAME), b'{"pack": "tiny"}', retain=True)
+    state = await house.phase("failed")
+    assert "the gateway's assignment cannot be read (Assignment variant" in state.reason
+    assert state.counts.dropped == 1
+    house.assign("V1")
+    await house.phase("working")
+    house.link.deliver(TOPICS.assignment(NAME), b"\xff", retain=True)
+    state = await house.phase("failed")
+    assert state.reason.endswith("V1 keeps answering")
+    await house.ask(1)
+    house.link.deliver(TOPICS.assignment(NAME), b"", retain=True)
+    await house.phase("unassigned")
+
+
+async def test_a_stuck_worker_does_not_outlive_its_assignment(pack: Pack, jpeg: bytes) -> None:
+    patient = WORKER.model_copy(update={"answer_timeout_s": 3600})
+    async with running(House(pack, jpeg, worker=patient)) as house:
+        house.assign("V1")
+        await house.phase("working")
+        os.kill(house.worker_pid(), signal.SIGSTOP)
+        house.send(1)
+        await house.until(lambda: len(house.agent._slots) == 0)
+        house.link.deliver(TOPICS.assignment(NAME), b"", retain=True)
+        await house.phase("unassigned")
+        await house.until(lambda: children() == [])
+        assert house.agent.state().counts.skipped == 1
+
+
 async def test_a_model_that_the_worker_refuses_keeps_the_old_one(house: House) -> None:
     house.assign("V1")
     await house.phase("working")
@@ -313,6 +342,7 @@ async def test_bad_messages_are_counted_and_dropped(fixed: House) -> None:
     await fixed.ask(2)
     counts = fixed.agent.state().counts
     assert (counts.dropped, counts.answered) == (7, 1)
+    fixed.assign("V1")  # one that can be read
     assert fixed.agent.state().state == "working"
 
 

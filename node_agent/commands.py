@@ -68,7 +68,8 @@ async def _run_until_signal(settings: NodeSettings, pack: Pack) -> int:
             task.cancel()
 
     loop.add_signal_handler(signal.SIGTERM, stop, EXIT_OK)
-    loop.add_signal_handler(signal.SIGHUP, stop, EXIT_OK)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup: outlive the terminal
+        loop.add_signal_handler(signal.SIGHUP, stop, EXIT_OK)
     loop.add_signal_handler(signal.SIGINT, stop, EXIT_INTERRUPTED)
     failures: list[Exception] = []
     try:

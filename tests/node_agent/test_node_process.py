@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -197,6 +197,30 @@ async def test_ctrl_c_ends_it_with_130(pack: Pack) -> None:
             guest.process.send_signal(signal.SIGINT)
             assert await guest.exit_code() == 130
             assert "Traceback" not in guest.log
+        await until(lambda: home.statuses[-1] == "offline")
+
+
+@pytest.fixture(params=[signal.SIG_DFL, signal.SIG_IGN], ids=["terminal", "nohup"])
+def hangup(request: pytest.FixtureRequest) -> Iterator[signal.Handlers]:
+    """What SIGHUP does here, and so at first in children: that is how nohup works."""
+    handler: signal.Handlers = request.param
+    own = signal.signal(signal.SIGHUP, handler)
+    yield handler
+    signal.signal(signal.SIGHUP, own)
+
+
+async def test_a_terminal_that_closes_ends_it_but_not_under_nohup(
+    pack: Pack, jpeg: bytes, hangup: signal.Handlers
+) -> None:
+    port = free_port()
+    async with mosquitto(port), hub(port) as home:
+        async with node(f"mqtt://127.0.0.1:{port}", pack, "--variant", "V1", "--always") as guest:
+            await home.phase("working")
+            guest.process.send_signal(signal.SIGHUP)
+            if hangup is signal.SIG_IGN:
+                await home.ask(1, jpeg)
+                guest.process.send_signal(signal.SIGTERM)
+            assert await guest.exit_code() == 0
         await until(lambda: home.statuses[-1] == "offline")
 
 

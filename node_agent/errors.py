@@ -2,7 +2,6 @@
 
 NodeAgentError
 ├── SettingsError           the command line or the configuration file is wrong
-├── SetupError              the pack or the variant asked for cannot be used
 └── WorkerError             the worker process gave no answer
     ├── WorkerDiedError     it ended by itself or was killed
     ├── WorkerHungError     it had the processor and still said nothing
@@ -17,10 +16,6 @@ class NodeAgentError(Exception):
 
 class SettingsError(NodeAgentError):
     """The command line or the configuration file is wrong."""
-
-
-class SetupError(NodeAgentError):
-    """The pack or the variant asked for cannot be used."""
 
 
 class WorkerError(NodeAgentError):

@@ -18,9 +18,8 @@ class WaitingFrame:
     arrived_s: float
 
     def is_late(self, now_s: float) -> bool:
-        """Return whether the gateway has stopped waiting for the answer (deadline 0: never)."""
-        deadline_s = self.message.deadline_ms / 1000
-        return deadline_s > 0 and now_s - self.arrived_s >= deadline_s
+        """Return whether the gateway has stopped waiting for the answer."""
+        return now_s - self.arrived_s >= self.message.deadline_ms / 1000
 
 
 class FrameSlots:
@@ -52,8 +51,3 @@ class FrameSlots:
         if not self._waiting:
             return None
         return self._waiting.pop(next(iter(self._waiting)))
-
-    def clear(self) -> None:
-        """Drop what waits, counted as evicted."""
-        self.evicted += len(self._waiting)
-        self._waiting.clear()

@@ -44,14 +44,6 @@ def test_cameras_beyond_the_bound_evict_the_one_that_waits_longest() -> None:
     assert slots.evicted == 1
 
 
-def test_clear_counts_what_it_drops() -> None:
-    slots = FrameSlots()
-    slots.put(frame("a"))
-    slots.put(frame("b"))
-    slots.clear()
-    assert (len(slots), slots.evicted) == (0, 2)
-
-
 def test_a_frame_is_late_from_its_deadline_on() -> None:
     waiting = frame("porch", arrived_s=10.0)
     assert not waiting.is_late(10.499)

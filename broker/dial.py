@@ -11,8 +11,18 @@ async def dial(settings: BrokerSettings, tls: ssl.SSLContext | None) -> socket.s
     """Return a non-blocking socket to the first of the host's addresses that takes us.
 
     Raises:
-        OSError: none does, or the TLS handshake fails.
+        OSError: none does, the TLS handshake fails, or the host name cannot be used.
     """
+    try:
+        return await _dial(settings, tls)
+    except OSError:  # among them a refused certificate, which is a ValueError as well
+        raise
+    except ValueError as exc:  # what getaddrinfo and TLS make of a malformed name
+        msg = f"the host name cannot be used: {exc}"
+        raise OSError(msg) from exc
+
+
+async def _dial(settings: BrokerSettings, tls: ssl.SSLContext | None) -> socket.socket:
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
     failure: OSError = ConnectionError("the host has no address")

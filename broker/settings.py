@@ -12,6 +12,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -49,6 +50,19 @@ class BrokerSettings(BaseModel):
     )
     keepalive_s: int = Field(default=15, ge=1, le=3600)
     connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+
+    @field_validator("host")
+    @classmethod
+    def _can_be_looked_up(cls, host: str) -> str:
+        if any(character.isspace() or not character.isprintable() for character in host):
+            msg = "a host name has no spaces or control characters"
+            raise ValueError(msg)
+        try:
+            host.encode("idna")
+        except UnicodeError as exc:
+            msg = "a host name has parts of 1 to 63 valid characters with single dots between them"
+            raise ValueError(msg) from exc
+        return host
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:

@@ -21,6 +21,9 @@ from broker.settings import BrokerSettings
         ("192.168.1.2", "192.168.1.2", 1883, False),
         ("mqtt://[::1]:1884", "::1", 1884, False),
         ("MQTT://host", "host", 1883, False),
+        ("mqtt://hub.lan.", "hub.lan.", 1883, False),
+        ("mqtt://küche.lan", "küche.lan", 1883, False),
+        ("mqtt://[fe80::1%eth0]", "fe80::1%eth0", 1883, False),
     ],
 )
 def test_url_is_read(text: str, host: str, port: int, tls: bool) -> None:
@@ -62,6 +65,11 @@ def test_url_with_ca_file_and_protocol() -> None:
         ("mqtt://host?x=1", "ends after the port"),
         ("mqtt://[::1", "cannot be read"),
         ("mqtt://:secret@host", "needs a username"),
+        ("mqtt://anna:secret@hub..lan", "broker host: .* single dots"),
+        ("mqtt://.hub.lan", "broker host: .* single dots"),
+        ("mqtt://" + "a" * 64 + ".lan", "broker host: .* 1 to 63 valid characters"),
+        ("mqtt://" + "ä" * 60 + ".lan", "broker host: .* 1 to 63 valid characters"),
+        ("mqtt://hub\0.lan", "broker host: .* control characters"),
     ],
 )
 def test_bad_url_is_one_sentence_without_the_password(text: str, says: str) -> None:
@@ -69,6 +77,13 @@ def test_bad_url_is_one_sentence_without_the_password(text: str, says: str) -> N
         BrokerSettings.parse_url(text)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["hub..lan", ".hub.lan", "a" * 64, "my hub", "hub\n"])
+def test_host_of_a_settings_file_is_checked_too(host: str) -> None:
+    with pytest.raises(BrokerSettingsError, match=r"^broker host: a host name") as caught:
+        BrokerSettings.checked(host=host)
+    assert "\n" not in str(caught.value)
 
 
 def test_ca_file_needs_tls() -> None:
@@ -91,7 +106,7 @@ def test_any_text_is_settings_or_one_error(text: str) -> None:
         settings = BrokerSettings.parse_url(text)
     except BrokerSettingsError:
         return
-    assert settings.host
+    assert settings.host.encode("idna")
 
 
 def test_settings_error_is_a_value_error_and_ours() -> None:

@@ -32,7 +32,7 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezo
 
 class _Payload(BaseModel):
     model_config = ConfigDict(
-        extra="forbid",
+        extra="ignore",  # a newer sender has fields that this receiver does not know
         frozen=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,

@@ -119,7 +119,6 @@ def test_answer_has_a_label() -> None:
         ({"model": SHA + "\n"}, "model"),
         ({"cameras": ["a/b"]}, "cameras.0"),
         ({"cameras": ["porch\n"]}, "cameras.0"),
-        ({"unknown": 1}, "unknown"),
         ({"pack": ""}, "pack"),
         ({"variant": None}, "variant"),
     ],
@@ -128,6 +127,21 @@ def test_wrong_field_is_named(change: dict[str, Any], named: str) -> None:
     with pytest.raises(PayloadError, match=f"^Assignment {named}: ") as caught:
         parse(Assignment, json.dumps(ASSIGNMENT | change).encode())
     assert "\n" not in caught.value.reason
+
+
+def test_fields_of_a_newer_version_are_ignored() -> None:
+    more = {"new_in_2": {"a": 1}}
+    assignment = parse(Assignment, json.dumps(ASSIGNMENT | more).encode())
+    assert assignment == parse(Assignment, json.dumps(ASSIGNMENT).encode())
+    state = {"node": "pi", "state": "working", "counts": {"frames": 3} | more, "version": "2.0"}
+    assert parse(NodeState, json.dumps(state | more).encode()).counts == Counts(frames=3)
+    nested = {
+        "top": [RESULT["top"][0] | more],
+        "contributors": [RESULT["contributors"][0] | more],
+    }
+    result = parse(Result, json.dumps(RESULT | nested | more).encode())
+    assert result == parse(Result, json.dumps(RESULT).encode())
+    assert b"new_in_2" not in dump(result)
 
 
 @pytest.mark.parametrize(

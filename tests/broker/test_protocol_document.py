@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt.client import topic_matches_sub
 
 import broker.codecs
 from broker.codecs import (
@@ -108,6 +109,20 @@ def test_every_topic_is_documented() -> None:
     ]:
         assert topic == "idlesight/GW/" + re.sub("<.*?>", "X", shown)
         assert f"| `{shown}` |" in DOCUMENT
+
+
+def test_a_node_may_read_what_it_subscribes_to_and_nothing_else() -> None:
+    life = DOCUMENT.split("## A node's life")[1].split("\n## ")[0]
+    sentences = re.findall(r"SUBSCRIBE to (.*?)[.(]", life, re.DOTALL)
+    subscribed = {found for one in sentences for found in re.findall(r"`(.*?)`", one)}
+    pattern = re.compile(r"^pattern read idlesight/\+/(.*)$", re.MULTILINE)
+    readable = [found.replace("%u", "<node>") for found in pattern.findall(DOCUMENT)]
+    assert subscribed
+    for topic_filter in subscribed:
+        assert any(topic_matches_sub(one, topic_filter) for one in readable), topic_filter
+    for one in readable:
+        assert any(topic_matches_sub(one, topic_filter) for topic_filter in subscribed), one
+    assert "status" not in subscribed  # the gateway's: nothing a node does depends on it
 
 
 @pytest.mark.parametrize(

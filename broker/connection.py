@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -31,9 +31,12 @@ Version = Literal["5", "3.1.1"]
 _LOGIN_REASONS = frozenset({0x86, 0x87, 0x8A, 0x8C})
 _UNSUPPORTED_VERSION = 0x84
 
-MISC_INTERVAL_S = 0.5  # how often the keep-alive is looked at; MQTT counts it in seconds
+# How often the keep-alive (MQTT counts it in seconds) and overdue answers are looked at.
+MISC_INTERVAL_S = 0.5
 READ_BATCH = 32  # packets in one turn of the event loop, about 1 ms
-PUBLISH_TIMEOUT_S = 10.0  # for one message to be written (QoS 0) or acknowledged (QoS 1)
+# For one message to be written (QoS 0) or acknowledged (QoS 1). After it the connection ends: paho
+# keeps what it has not written, and a message reported as lost must not go out later.
+PUBLISH_TIMEOUT_S = 10.0
 # Messages that wait for the socket or an acknowledgement; above it the newest is refused, so
 # that a broker that stopped reading costs a node at most 64 frames of memory.
 MAX_WAITING = 64
@@ -61,6 +64,14 @@ class Will:
     payload: bytes
     qos: int = 1
     retain: bool = True
+
+
+class _Awaited(NamedTuple):
+    """What the broker owes us: an acknowledgement, or room for a message to be written."""
+
+    answer: asyncio.Future[list[ReasonCode]]
+    timeout_s: float
+    overdue_s: float  # on the loop's clock
 
 
 class _Client(paho.Client):
@@ -94,7 +105,8 @@ class Connection:
         self._on_message = on_message
         self._accepted: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[BrokerUnreachableError | None] = self._loop.create_future()
-        self._waiting: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        # By packet id. Whoever waits may be cancelled: what was given to paho still counts here.
+        self._waiting: dict[int, _Awaited] = {}
         self._misc: asyncio.TimerHandle | None = None
         self._message_count = 0
         is_mqtt5 = version == "5"
@@ -162,7 +174,8 @@ class Connection:
         """Publish, and return when it is written (QoS 0) or acknowledged (QoS 1).
 
         Raises:
-            NotConnectedError: the connection is gone or takes no more.
+            NotConnectedError: the connection is gone (or is given up, because this took longer than
+                `PUBLISH_TIMEOUT_S`), or takes no more now.
         """
         if self._lost.done():
             raise NotConnectedError("the link to the broker is down")
@@ -183,7 +196,7 @@ class Connection:
         """Subscribe and wait for the acknowledgement; a refused filter is logged as an error.
 
         Raises:
-            NotConnectedError: the connection is gone.
+            NotConnectedError: the connection is gone, or given up without an acknowledgement.
         """
         if not filters:
             return
@@ -201,7 +214,7 @@ class Connection:
         """Unsubscribe and wait for the acknowledgement.
 
         Raises:
-            NotConnectedError: the connection is gone.
+            NotConnectedError: the connection is gone, or given up without an acknowledgement.
         """
         rc, mid = self._client.unsubscribe(topic_filter)
         await self._sent(rc, mid)
@@ -233,14 +246,8 @@ class Connection:
         if self._lost.done():  # while it was written
             raise NotConnectedError("the link to the broker went away")
         answer: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
-        self._waiting[mid] = answer
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await answer
-        except TimeoutError as exc:
-            raise NotConnectedError(f"no acknowledgement within {timeout_s:g} s") from exc
-        finally:
-            self._waiting.pop(mid, None)
+        self._waiting[mid] = _Awaited(answer, timeout_s, self._loop.time() + timeout_s)
+        return await answer
 
     # What paho calls. The keyword names are its own, the arguments unused here are in one place.
 
@@ -280,9 +287,9 @@ class Connection:
         self._answer(mid, list(codes))
 
     def _answer(self, mid: int, codes: list[ReasonCode]) -> None:
-        answer = self._waiting.get(mid)
-        if answer is not None and not answer.done():
-            answer.set_result(codes)
+        awaited = self._waiting.pop(mid, None)
+        if awaited is not None and not awaited.answer.done():
+            awaited.answer.set_result(codes)
 
     def _socket_closes(self, _client: paho.Client, _data: Any, sock: Any) -> None:
         self._loop.remove_reader(sock)
@@ -318,6 +325,11 @@ class Connection:
         if self._lost.done():
             return
         self._guard(self._client.loop_misc)
+        now_s = self._loop.time()
+        for awaited in self._waiting.values():
+            if awaited.overdue_s <= now_s:
+                self._give_up(f"no answer within {awaited.timeout_s:g} s")
+                return
         self._misc = self._loop.call_later(MISC_INTERVAL_S, self._tick)
 
     def _guard(self, step: Callable[[], MQTTErrorCode]) -> None:
@@ -325,8 +337,11 @@ class Connection:
         try:
             step()
         except Exception as exc:  # noqa: BLE001 - paho raises what its parsers happen to raise
-            self._end(BrokerUnreachableError(self._settings.url, f"broken MQTT ({exc!r})"))
-            self.drop()
+            self._give_up(f"broken MQTT ({exc!r})")
+
+    def _give_up(self, reason: str) -> None:
+        self._end(BrokerUnreachableError(self._settings.url, reason))
+        self.drop()
 
     def _end(self, loss: BrokerUnreachableError | None) -> None:
         if self._misc is not None:
@@ -337,9 +352,10 @@ class Connection:
             self._accepted.exception()  # seen: nobody may be waiting any more
         if not self._lost.done():
             self._lost.set_result(loss)
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(NotConnectedError("the link to the broker went away"))
+        reason = "the link to the broker went away" if loss is None else str(loss)
+        for awaited in self._waiting.values():
+            if not awaited.answer.done():
+                awaited.answer.set_exception(NotConnectedError(reason))
         self._waiting.clear()
 
 

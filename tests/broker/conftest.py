@@ -280,6 +280,89 @@ async def link_to() -> AsyncIterator[Callable[[int], Awaitable[Link]]]:
         await server.wait_closed()
 
 
+_CONNECT, _PUBLISH, _SUBSCRIBE, _UNSUBSCRIBE = 1, 3, 8, 10  # MQTT 3.1.1, 2.2.1
+
+
+@dataclass
+class HesitantBroker:
+    """A broker of MQTT 3.1.1 that can hold back what it owes; it delivers no messages.
+
+    Attributes:
+        answers: clear to hold back SUBACK, UNSUBACK and PUBACK.
+        connects: CONNECT packets so far.
+        requests: SUBSCRIBE and UNSUBSCRIBE packets so far.
+        subscribed: filters and QoS of the newest connection.
+    """
+
+    port: int = 0
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    connects: int = 0
+    requests: int = 0
+    subscribed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> BrokerSettings:
+        return BrokerSettings(port=self.port, protocol="3.1.1", connect_timeout_s=2.0)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                kind, body = await self._packet(reader)
+                packet_id = body[:2]
+                if kind == _CONNECT:
+                    self.connects += 1
+                    self.subscribed = {}
+                    writer.write(b"\x20\x02\x00\x00")
+                    continue
+                owed = b""
+                if kind == _PUBLISH:
+                    topic_end = 2 + int.from_bytes(body[:2])
+                    owed = b"\x40\x02" + body[topic_end : topic_end + 2]
+                elif kind == _SUBSCRIBE:
+                    filters = list(self._filters(body, 1))
+                    self.subscribed |= {one: code[0] for one, code in filters}
+                    codes = b"".join(code for _, code in filters)
+                    owed = bytes([0x90, 2 + len(codes)]) + packet_id + codes
+                elif kind == _UNSUBSCRIBE:
+                    for topic_filter, _ in self._filters(body, 0):
+                        self.subscribed.pop(topic_filter, None)
+                    owed = b"\xb0\x02" + packet_id
+                self.requests += kind in (_SUBSCRIBE, _UNSUBSCRIBE)
+                if owed:
+                    await self.answers.wait()
+                    writer.write(owed)
+        writer.close()
+
+    async def _packet(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+        kind = (await reader.readexactly(1))[0] >> 4
+        length = shift = 0
+        while True:
+            (byte,) = await reader.readexactly(1)
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return kind, await reader.readexactly(length)
+
+    def _filters(self, body: bytes, code_bytes: int) -> Iterator[tuple[str, bytes]]:
+        at = 2
+        while at < len(body):
+            end = at + 2 + int.from_bytes(body[at : at + 2])
+            yield body[at + 2 : end].decode(), body[end : end + code_bytes]
+            at = end + code_bytes
+
+
+@pytest.fixture
+async def hesitant_broker() -> AsyncIterator[HesitantBroker]:
+    """A broker that answers only while told to; at first it does."""
+    broker = HesitantBroker()
+    broker.answers.set()
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0)
+    broker.port = server.sockets[0].getsockname()[1]
+    yield broker
+    broker.answers.set()
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a CA (`ca.pem`) and a server's `cert.pem` and `key.pem` for 127.0.0.1."""

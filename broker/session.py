@@ -17,6 +17,7 @@ from broker.connection import (
 )
 from broker.errors import (
     AuthenticationError,
+    BrokerError,
     BrokerSettingsError,
     BrokerUnreachableError,
     NotConnectedError,
@@ -68,8 +69,9 @@ class Session:
             on_message: called for every message, in order; synchronous, must not block. What it
                 raises is logged.
             on_connect: awaited after every connect and before the first message is handed over:
-                the place for retained status and state. A `NotConnectedError` it raises counts
-                as a lost link, anything else ends `run`.
+                the place for retained status and state. It should await nothing but this
+                session: a lost link is noticed when it returns. A `NotConnectedError` it raises
+                counts as a lost link, anything else ends `run`.
             subscriptions: pairs of topic filter and QoS.
             farewell: published before a clean disconnect, which suppresses the will.
             rng: for the jitter of the backoff.
@@ -120,19 +122,12 @@ class Session:
             tls = await asyncio.to_thread(_tls_context, self._settings)
             while True:
                 self._up_since_s = None
-                trouble: tuple[str, BaseException] | None = None
                 try:
                     await self._live(tls)
-                except* AuthenticationError as group:
-                    trouble = ("login", _first(group))
-                except* (BrokerUnreachableError, NotConnectedError) as group:
-                    trouble = ("away", _first(group))
-                # A group raises its errors even where it was cancelled together with them.
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise asyncio.CancelledError
-                if trouble is not None:
-                    self._report(*trouble)
+                except AuthenticationError as exc:
+                    self._report("login", exc)
+                except (BrokerUnreachableError, NotConnectedError) as exc:
+                    self._report("away", exc)
                 attempt = 0 if self._up_s() >= STABLE_S else attempt + 1
                 delay_s = backoff_s(attempt, self._rng)
                 logger.debug("next attempt in %.2f s", delay_s)
@@ -175,11 +170,8 @@ class Session:
         self._held = deque(maxlen=MAX_HELD)
         connection = await self._open(tls)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._greet(connection), name=f"greeting of {self._client_id}")
-                # Not a task of its own: before Python 3.13 a group that is being left does not
-                # take back the cancellation by which a failed task ended it.
-                await connection.wait_lost()
+            await self._greet(connection)
+            await connection.wait_lost()
         except asyncio.CancelledError:
             await self._leave(connection)
             raise
@@ -224,7 +216,15 @@ class Session:
         return ("3.1.1", "5") if self._version == "3.1.1" else ("5", "3.1.1")
 
     async def _greet(self, connection: Connection) -> None:
-        await connection.subscribe(list(self._subscriptions.items()))
+        subscribed: dict[str, int] = {}
+        # Others subscribe and unsubscribe while this waits for the broker.
+        while (wanted := dict(self._subscriptions)) != subscribed:
+            for topic_filter in subscribed.keys() - wanted.keys():
+                await connection.unsubscribe(topic_filter)
+            await connection.subscribe(
+                [pair for pair in wanted.items() if pair not in subscribed.items()]
+            )
+            subscribed = wanted
         self._connection = connection
         self._was_connected = True
         self._up_since_s = asyncio.get_running_loop().time()
@@ -264,7 +264,7 @@ class Session:
         else:
             connection.close()
 
-    def _report(self, trouble: str, exc: BaseException) -> None:
+    def _report(self, trouble: str, exc: BrokerError) -> None:
         """Warn once for each kind of trouble until the broker is back.
 
         Raises:
@@ -301,11 +301,6 @@ def backoff_s(attempt: int, rng: random.Random) -> float:
     """
     ceiling_s = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** min(attempt, 16))
     return rng.uniform(0, ceiling_s)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _tls_context(settings: BrokerSettings) -> ssl.SSLContext | None:

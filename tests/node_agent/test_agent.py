@@ -13,6 +13,7 @@ import pytest
 
 from broker.codecs import FrameMessage, PredictionMessage, decode_prediction, encode_frame
 from broker.errors import AuthenticationError, NotConnectedError
+from broker.memory import MemoryBroker, MemorySession
 from broker.payloads import Assignment, NodeState, dump
 from broker.payloads import parse as parse_payload
 from broker.session import Message
@@ -453,6 +454,51 @@ async def test_cancelled_while_loading_it_leaves_no_process(pack: Pack, jpeg: by
     house = House(pack, jpeg, variant="V1")
     async with running(house):
         await house.until(lambda: len(children()) == 1)
+
+
+async def test_on_a_rough_link_every_answer_is_to_a_frame_that_was_sent(
+    pack: Pack, jpeg: bytes
+) -> None:
+    broker = MemoryBroker(random.Random(3), loss=0.3, delay_s=0.05)
+
+    def open_rough(
+        on_message: Callable[[Message], None], on_connect: Callable[[], Awaitable[None]]
+    ) -> MemorySession:
+        filters = [(TOPICS.assignment(NAME), 1)]
+        return broker.session(
+            client_id=NAME, on_message=on_message, on_connect=on_connect, subscriptions=filters
+        )
+
+    def sent(topic: str) -> list[bytes]:
+        return [message.payload for message in broker.published if message.topic == topic]
+
+    async def answered(count: int) -> None:
+        """Send frames until so many are answered."""
+        async with asyncio.timeout(BOUND_S):
+            while len(sent(TOPICS.predictions(NAME))) < count:
+                frame = FrameMessage(7, len(sent(TOPICS.frames("porch"))), 60000, jpeg)
+                broker.publish(Message(TOPICS.frames("porch"), encode_frame(frame), False, 0))
+                await asyncio.sleep(0.01)
+
+    house = House(pack, jpeg)
+    device = Device(clock_s=house.machine.clock_s, read_cpu=house.machine.read_cpu)
+    house.agent = NodeAgent(house.settings, pack, open_rough, device=device, rng=random.Random(1))
+    entry = pack.variant("V1")
+    assignment = Assignment(pack="tiny", variant="V1", model=entry.sha256, cameras=["porch"])
+    async with running(house):
+        broker.publish(Message(TOPICS.assignment(NAME), dump(assignment), True, 1))
+        await answered(20)
+        broker.cut(NAME)
+        broker.restore(NAME)
+        await house.until(lambda: len(sent(TOPICS.node_status(NAME))) == 2)
+        await answered(40)
+        frames = len(sent(TOPICS.frames("porch")))
+        numbers = [decode_prediction(body).frame for body in sent(TOPICS.predictions(NAME))]
+        assert len(set(numbers)) == len(numbers)
+        assert set(numbers) <= set(range(frames))
+        counts = house.agent.state().counts
+        assert counts.frames < frames
+        assert (counts.dropped, counts.answered) == (0, len(numbers))
 
 
 def test_an_unknown_variant_names_those_that_are_there(pack: Pack, jpeg: bytes) -> None:

@@ -87,7 +87,8 @@ class WorkerSettings(_Settings):
     """How the worker process runs.
 
     Attributes:
-        priority: "idle" (SCHED_IDLE and nice 19), "low" (nice 19 alone) or "normal".
+        priority: "idle" (SCHED_IDLE and nice 19), "low" (nice 19 alone), both also for the
+            worker's session, or "normal".
         threads: of the interpreter.
         load_timeout_s: a worker that had the processor and has not loaded its model by then hangs.
         answer_timeout_s: the same for one picture.

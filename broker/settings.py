@@ -95,7 +95,11 @@ class BrokerSettings(BaseModel):
             parts = urlsplit(text if "://" in text else f"mqtt://{text}")
             host, port = parts.hostname, parts.port
         except ValueError as exc:
-            msg = f"broker URL cannot be read: {exc}; write mqtt://host:port"
+            # Not what Python says: after a "/" in a password it takes its beginning for a port.
+            msg = (
+                "broker URL has no readable host and port; write mqtt://host:port, "
+                "and %2F for a / in a password"
+            )
             raise BrokerSettingsError(msg) from exc
         if parts.scheme not in ("mqtt", "mqtts"):
             msg = f"broker URL begins with {parts.scheme[:20]!r}; write mqtt:// or mqtts://"

@@ -11,7 +11,6 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import paho.mqtt.client as paho
@@ -20,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from broker.dial import dial
 from broker.errors import AuthenticationError, BrokerUnreachableError, NotConnectedError
+from broker.message import Message, Will
 from broker.settings import BrokerSettings
 
 logger = logging.getLogger(__name__)
@@ -44,26 +44,6 @@ MAX_WAITING = 64
 
 class ProtocolRefusedError(BrokerUnreachableError):
     """The broker did not take the CONNECT of this protocol version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as it came in."""
-
-    topic: str
-    payload: bytes
-    retain: bool
-    qos: int
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """A message the broker, or a farewell, publishes for us."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = True
 
 
 class _Awaited(NamedTuple):

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from paho.mqtt.client import topic_matches_sub
 
-from broker.connection import Message, Version, Will
+from broker.connection import Version
 from broker.errors import NotConnectedError
+from broker.message import Message, Will
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from broker.connection import (
     Connection,
-    Message,
     ProtocolRefusedError,
     Version,
-    Will,
     open_connection,
 )
 from broker.errors import (
@@ -22,6 +20,7 @@ from broker.errors import (
     BrokerUnreachableError,
     NotConnectedError,
 )
+from broker.message import Message, Will
 from broker.settings import BrokerSettings
 
 __all__ = ["BrokerSettings", "BrokerSettingsError", "Message", "Session", "Will"]

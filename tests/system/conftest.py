@@ -92,6 +92,16 @@ class House:
             "gateway", "gateway.cli", "run", "--config", str(config), *arguments, ready=True
         )
 
+    async def start_all(
+        self, *arguments: str, source: Path, fps: int, deadline_ms: int = 2_000, **camera: Any
+    ) -> None:
+        """Start three nodes and a gateway that waits for them before it opens its camera."""
+        await self.start_three_nodes()
+        await self.start_gateway(
+            "--wait-for-nodes", "3", *arguments,
+            source=str(source), fps=fps, deadline_ms=deadline_ms, **camera,
+        )  # fmt: skip
+
     async def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> int:
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):

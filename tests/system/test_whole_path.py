@@ -59,11 +59,14 @@ async def test_results_are_what_the_variants_together_say_of_the_same_frames(
 ) -> None:
     house = any_house
     async with house.listening():
-        await house.start_three_nodes()
-        await house.start_gateway(
-            "--wait-for-nodes", "3", "--exit-when-done",
-            source=str(photographs), pan=True, fps=5, deadline_ms=20_000, min_confidence=0,
-        )  # fmt: skip
+        await house.start_all(
+            "--exit-when-done",
+            source=photographs,
+            pan=True,
+            fps=5,
+            deadline_ms=20_000,
+            min_confidence=0,
+        )
         assert await house.processes["gateway"].wait() == 0, house.log("gateway")
         sent = len(house.frames)
         assert sent >= 4
@@ -95,11 +98,9 @@ async def test_accuracy_on_cifar10_equals_the_offline_evaluation_of_the_same_fra
             tile.save(folder / f"{len(truth):04d}.png")
             truth.append(label)
     async with house.listening():
-        await house.start_three_nodes()
-        await house.start_gateway(
-            "--wait-for-nodes", "3", "--exit-when-done",
-            source=str(folder), fps=10, deadline_ms=20_000, min_confidence=0,
-        )  # fmt: skip
+        await house.start_all(
+            "--exit-when-done", source=folder, fps=10, deadline_ms=20_000, min_confidence=0
+        )
         assert await house.processes["gateway"].wait() == 0, house.log("gateway")
         await house.until(lambda: len(house.results) == len(truth), "a result for every frame")
     truth_of = dict(zip(sorted(house.frames), truth, strict=True))
@@ -122,11 +123,7 @@ async def test_one_then_two_of_three_agents_die_and_every_frame_is_answered(
 ) -> None:
     house = any_house
     async with house.listening():
-        await house.start_three_nodes()
-        await house.start_gateway(
-            "--wait-for-nodes", "3",
-            source=str(photographs), pan=True, loop=True, fps=5, deadline_ms=2_000,
-        )  # fmt: skip
+        await house.start_all(source=photographs, pan=True, loop=True, fps=5)
         await house.next_results(3)
         await house.end("nV2", signal.SIGKILL)
         await _until_contributors(house, {"V1", "V3"})
@@ -148,11 +145,7 @@ async def test_one_then_two_of_three_agents_die_and_every_frame_is_answered(
 @pytest.mark.mosquitto
 async def test_a_frozen_agent_costs_its_vote_and_no_answer(house: House, photographs: Path) -> None:
     async with house.listening():
-        await house.start_three_nodes()
-        await house.start_gateway(
-            "--wait-for-nodes", "3",
-            source=str(photographs), pan=True, loop=True, fps=4, deadline_ms=1_500,
-        )  # fmt: skip
+        await house.start_all(source=photographs, pan=True, loop=True, fps=4, deadline_ms=1_500)
         await house.next_results(2)
         house.processes["nV1"].send_signal(signal.SIGSTOP)
         await house.until(lambda: house.results[-1].missing == ["nV1"], "results without nV1")
@@ -169,11 +162,7 @@ async def test_results_resume_after_the_broker_was_away(
 ) -> None:
     house = any_house
     async with house.listening():
-        await house.start_three_nodes()
-        await house.start_gateway(
-            "--wait-for-nodes", "3",
-            source=str(photographs), pan=True, loop=True, fps=4, deadline_ms=2_000,
-        )  # fmt: skip
+        await house.start_all(source=photographs, pan=True, loop=True, fps=4)
         await house.next_results(3)
         await house.end("broker", signal.SIGKILL)
         await house.start_broker()
@@ -205,11 +194,7 @@ async def test_foreign_and_truncated_messages_on_every_topic_are_dropped(
     house: House, photographs: Path
 ) -> None:
     async with house.listening() as session:
-        await house.start_three_nodes()
-        await house.start_gateway(
-            "--wait-for-nodes", "3",
-            source=str(photographs), pan=True, loop=True, fps=4, deadline_ms=2_000,
-        )  # fmt: skip
+        await house.start_all(source=photographs, pan=True, loop=True, fps=4)
         await house.next_results(2)
         await _pollute(session, house)
         await _until_contributors(house, {"V1", "V2", "V3"})

@@ -6,6 +6,7 @@ What a command needs is imported when it runs: `specs` and `pack` need no more t
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModelsError as exc:
         print(f"idlesight-models: {exc}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `… | head` has seen enough; nothing more is to be flushed there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130

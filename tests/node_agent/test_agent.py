@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -23,6 +22,7 @@ from models.pack import Pack
 from node_agent.agent import Device, NodeAgent
 from node_agent.foreign_cpu import CpuSample
 from node_agent.settings import GovernorSettings, NodeSettings, WorkerSettings
+from tests.node_agent.children import children
 
 BOUND_S = 60.0
 TOPICS = Topics("home")
@@ -166,11 +166,6 @@ class House:
     def worker_pid(self) -> int:
         (pid,) = children()
         return pid
-
-
-def children() -> list[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 
 @asynccontextmanager

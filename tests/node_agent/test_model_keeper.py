@@ -18,6 +18,7 @@ from node_agent.errors import WorkerDiedError
 from node_agent.model_keeper import LAST_RESTART_S, Choice, ModelKeeper, restart_delay_s
 from node_agent.settings import WorkerSettings
 from node_agent.worker_protocol import WorkerAnswer
+from tests.node_agent.children import children
 
 BOUND_S = 60.0
 PATIENT = WorkerSettings(priority="normal", load_timeout_s=3600, answer_timeout_s=3600)
@@ -37,11 +38,6 @@ async def keeping(*wanted: Choice, settings: WorkerSettings = NORMAL) -> AsyncIt
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, BOUND_S)
         assert children() == []
-
-
-def children() -> list[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 CAMERA = "demo"
 NODE = "node-"
 FPS = 2
-# Half of the time between frames: a demo may be run on a machine that is busy.
+# The whole time between two frames: a demo may be run on a machine that is busy.
 DEADLINE_MS = 500
 PHOTOGRAPHS = (
     "astronaut.png",

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from broker.codecs import FrameMessage, decode_frame
+from broker.errors import PayloadError
 from broker.mosquitto import find_mosquitto
 from broker.payloads import Result, parse
 from broker.session import BrokerSettings, Message, Session
@@ -137,7 +138,7 @@ class House:
         topic = parse_topic(self.topics, message.topic)
         if topic.kind is Kind.FRAME:
             # The broken frames that a test sends are meant for the agents.
-            with contextlib.suppress(ValueError, Exception):
+            with contextlib.suppress(PayloadError):
                 frame = decode_frame(message.payload)
                 self.frames[frame.frame] = frame
         elif topic.kind is Kind.RESULT and not message.retain:

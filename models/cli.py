@@ -72,10 +72,12 @@ def _add_train(commands: Parsers) -> None:
     parser = commands.add_parser(
         "train",
         help="train variants on a folder with one folder of pictures a class",
-        description="Train variants in two stages; the same command continues an interrupted run.",
+        description="Train variants in two stages and write a pack; the same command continues an "
+        "interrupted run.",
         epilog="examples:\n"
-        "  idlesight-models train ./pictures --variants V1,V2,V3 --epochs 5\n"
-        "  idlesight-models train ./pictures --pretrained mobilenet_v2_0.35.npz --order together\n",
+        "  idlesight-models train ./my-pictures --minutes 10\n"
+        "  idlesight-models train ./pictures --variants V1,V2,V3,V4 --epochs 12 --run runs/four\n"
+        "  idlesight-models train ./pictures --pretrained mobilenet_v2_0.35.npz --recipe paper\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("data", type=Path, help="folder of class folders")
@@ -83,26 +85,65 @@ def _add_train(commands: Parsers) -> None:
         "--variants", type=_names, default=("V1", "V2", "V3"), help="(default: V1,V2,V3)"
     )
     parser.add_argument(
-        "--run", type=Path, default=Path("runs/latest"), help="(default: %(default)s)"
+        "--seeds", type=_positive, default=1, help="of each variant, for more devices (default: 1)"
     )
-    parser.add_argument("--pretrained", type=Path, help="ImageNet weights of the trunk (.npz)")
     parser.add_argument(
+        "--run", type=Path, default=Path("runs/latest"), help="its folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", type=_positive_number, help="as many epochs as fit into that time"
+    )
+    parser.add_argument(
+        "--pretrained",
+        default="shipped",
+        help="what the trunk begins with: shipped, none (random), or the .npz of a MobileNetV2 "
+        "named as in Keras (default: shipped)",
+    )
+    _add_recipe(parser.add_argument_group("recipe"))
+    machine = parser.add_argument_group("machine", "by default what a short measurement says")
+    machine.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    machine.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    machine.add_argument("--compile", choices=("auto", "yes", "no"), default="auto")
+    machine.add_argument("--threads", type=_positive, help="CPU threads (default: all)")
+    parser.add_argument("--no-pack", action="store_true", help="leave exporting to `export`")
+    _add_metadata(parser, name_needed=False)
+    parser.set_defaults(command=_lazily("models.training.commands", "train_command"))
+
+
+def _add_recipe(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--recipe",
+        choices=("quick", "paper"),
+        default="quick",
+        help="paper: 135 epochs as in its section IV-B; what is given below goes before it "
+        "(default: quick)",
+    )
+    group.add_argument(
         "--order",
         choices=("ascending", "together"),
-        default="ascending",
         help="each variant from the trunk of the one before, or all on every batch as in the "
-        "paper (default: %(default)s)",
+        "paper (default: ascending)",
     )
-    parser.add_argument("--epochs", type=_positive, default=5, help="of all layers (default: 5)")
-    parser.add_argument("--head-epochs", type=_positive, default=5, help="of stage 1 (default: 5)")
-    parser.add_argument("--batch-size", type=_positive, default=128, help="(default: 128)")
-    parser.add_argument("--learning-rate", type=_positive_number, default=1.5e-3, help="peak")
-    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    parser.add_argument("--threads", type=_positive, help="CPU threads (default: all)")
-    parser.add_argument(
-        "--compile", action="store_true", help="torch.compile: slow start, faster epochs"
+    group.add_argument("--epochs", type=_positive, help="of all layers (default: 10)")
+    group.add_argument(
+        "--further-epochs",
+        type=_positive,
+        help="of a variant that begins with another's trunk (default: 3)",
     )
-    parser.set_defaults(command=_lazily("models.training.commands", "train_command"))
+    group.add_argument("--head-epochs", type=_positive, help="of stage 1 (default: 5)")
+    group.add_argument("--batch-size", type=_positive, help="(default: 64)")
+    group.add_argument("--learning-rate", type=_positive_number, help="peak (default: 0.0015)")
+    group.add_argument(
+        "--balance",
+        type=_share,
+        help="0 draws pictures as they come, 1 every class alike (default: 0.5)",
+    )
+    group.add_argument(
+        "--validation-share",
+        type=_positive_share,
+        help="held out (default: 0.05; 0.2 of fewer than 2,000 pictures)",
+    )
+    group.add_argument("--seed", type=int, default=0, help="(default: 0)")
 
 
 def _add_export(commands: Parsers) -> None:
@@ -114,17 +155,24 @@ def _add_export(commands: Parsers) -> None:
     )
     parser.add_argument("run", type=Path, help="folder of the training run")
     parser.add_argument("--data", type=Path, required=True, help="the folder it was trained on")
-    parser.add_argument("--name", required=True, help="the pack's name")
-    parser.add_argument("--version", default="1", help="the pack's version (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
-    parser.add_argument("--description", default="", help="one sentence on what it recognises")
-    parser.add_argument("--sources", default="", help="where the pictures and weights come from")
-    parser.add_argument("--licence", default="", help="under which the files may be used")
     parser.add_argument(
-        "--k", type=_positive, default=2, help="scores an answer keeps (default: 2)"
+        "--trunk", type=Path, help="also write the last variant's trunk, to train others from"
     )
-    parser.add_argument("--alpha", type=float, default=1.0, help="of Eq. 1 (default: 1)")
+    _add_metadata(parser, name_needed=True)
     parser.set_defaults(command=_lazily("models.training.commands", "export_command"))
+
+
+def _add_metadata(parser: argparse.ArgumentParser, *, name_needed: bool) -> None:
+    group = parser.add_argument_group("pack")
+    default = "" if name_needed else " (default: the data folder's)"
+    group.add_argument("--name", required=name_needed, help=f"the pack's name{default}")
+    group.add_argument("--version", default="1", help="the pack's version (default: 1)")
+    group.add_argument("--description", default="", help="one sentence on what it recognises")
+    group.add_argument("--sources", default="", help="where the pictures and weights come from")
+    group.add_argument("--licence", default="", help="under which the files may be used")
+    group.add_argument("--k", type=_positive, default=2, help="scores an answer keeps (default: 2)")
+    group.add_argument("--alpha", type=float, default=1.0, help="of Eq. 1 (default: 1)")
 
 
 def _add_evaluate(commands: Parsers) -> None:
@@ -229,6 +277,23 @@ def _positive_number(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
+def _positive_share(text: str) -> float:
+    value = _share(text)
+    if not 0 < value <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and up to 0.5")
     return value
 
 

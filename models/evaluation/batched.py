@@ -7,7 +7,7 @@ subset of variants is a sum of such terms.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,10 @@ class RankedScores:
     def of(cls, scores: Floats) -> "RankedScores":
         """Return the scores (N, C) with their order."""
         return cls(scores, np.argsort(-scores, axis=1, kind="stable"))
+
+    def part(self, rows: slice) -> "RankedScores":
+        """Return some of the pictures."""
+        return RankedScores(self.scores[rows], self.order[rows])
 
     def compress(self, k: int) -> tuple[Doubles, Ints]:
         """Return values and indices (N, k'), row by row what `models.ensemble.compress` returns."""
@@ -72,11 +76,13 @@ def vote(ranked: RankedScores, weight: float, k: int, rule: Rule) -> Vote:
         rise = np.expm1(values)
         rise *= weight / (class_count + rise.sum(axis=1, keepdims=True))
         level = np.zeros(len(values))
-    else:
+    elif rule == "residual":
         lack = np.maximum(1.0 - values.sum(axis=1), 0.0)  # (N,)
         absent = max(class_count - values.shape[1], 1)
         level = weight * np.minimum(lack / absent, values.min(axis=1))  # (N,)
         rise = values * weight - level[:, np.newaxis]
+    else:
+        assert_never(rule)
     dense = np.zeros(ranked.scores.shape)
     np.put_along_axis(dense, indices, rise, axis=1)
     return Vote(dense, level)

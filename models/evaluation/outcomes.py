@@ -13,7 +13,6 @@ from models.rules import Rule
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 
 CHUNK_SCORES = 4_000_000
@@ -54,7 +53,7 @@ def every_subset(variants: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def outcomes(
-    scores: Mapping[str, Floats],
+    ranked: Mapping[str, RankedScores],
     weights: Mapping[str, float],
     targets: Ints,
     subsets: Sequence[tuple[str, ...]],
@@ -66,7 +65,7 @@ def outcomes(
     """Return what each subset gets right when every variant sends its top k.
 
     Args:
-        scores: (N, C) of each variant.
+        ranked: each variant's scores (N, C).
         weights: each variant's share by Eq. 1.
         targets: (N,), the right classes.
         subsets: which variants answer together.
@@ -77,15 +76,14 @@ def outcomes(
     Raises:
         ValueError: m is out of range.
     """
-    class_count = next(iter(scores.values())).shape[1]
+    class_count = next(iter(ranked.values())).scores.shape[1]
     if not 1 <= m <= class_count:
         raise ValueError(f"m must be in [1, {class_count}], not {m}")
     right = np.empty((len(subsets), len(targets)), bool)
     in_top_m = np.empty((len(subsets), len(targets)))
     for chunk in _chunks(len(targets), class_count):
         votes = {
-            name: vote(RankedScores.of(one[chunk]), weights[name], k, rule)
-            for name, one in scores.items()
+            name: vote(one.part(chunk), weights[name], k, rule) for name, one in ranked.items()
         }
         for row, subset in enumerate(subsets):
             combined = combine_votes([votes[name] for name in subset], rule)

@@ -60,14 +60,16 @@ class Section:
     blocks: tuple[Block, ...]
 
 
-def to_markdown(title: str, preface: Sequence[Block], sections: Sequence[Section]) -> str:
-    """Return the report as one page that GitHub shows well."""
+def to_markdown(
+    title: str, preface: Sequence[Block], sections: Sequence[Section], ending: str
+) -> str:
+    """Return the report as one page that GitHub shows well, with its contents listed."""
     parts = [f"# {title}", *(_block(block) for block in preface)]
     parts.append("\n".join(f"* [{one.title}](#{_anchor(one.title)})" for one in sections))
     for section in sections:
         parts.append(f"## {section.title}")
         parts += [_block(block) for block in section.blocks]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, ending]) + "\n"
 
 
 def to_csv(data: DataFile) -> str:

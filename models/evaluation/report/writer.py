@@ -16,7 +16,7 @@ class ReportError(ModelsError):
 
 
 def write_report(
-    folder: Path, title: str, preface: Sequence[Block], sections: Sequence[Section]
+    folder: Path, title: str, preface: Sequence[Block], sections: Sequence[Section], ending: str
 ) -> Path:
     """Write the report's pictures, CSV files and page; return the page.
 
@@ -36,7 +36,7 @@ def write_report(
                         os.replace(beside, folder / block.file)
                     case DataFile():
                         _replace(folder / block.file, to_csv(block))
-        _replace(folder / PAGE, to_markdown(title, preface, sections))
+        _replace(folder / PAGE, to_markdown(title, preface, sections, ending))
     except OSError as exc:
         raise ReportError(
             f"the report can't be written to {folder} ({exc.strerror or exc}): "

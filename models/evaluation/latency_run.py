@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -60,14 +61,15 @@ class LatencyRun:
         samples_ms: shape (R,) of each network by name, one sample a round, rounds in step.
         sources: where each network's file comes from.
         core: the core it was pinned to; None where that can't be done.
-        load_before: how many processes wanted a core when it began; None where that is unknown.
+        core_share: of the run's time, the part in which this thread had the core: what it lacks
+            to 1 other processes had.
         measured_at: when, in ISO 8601, UTC.
     """
 
     samples_ms: Mapping[str, Doubles]
     sources: Mapping[str, str]
     core: int | None
-    load_before: float | None
+    core_share: float
     measured_at: str
 
 
@@ -109,7 +111,6 @@ def measure(
     on_progress: OnProgress = lambda _what, _done, _of: None,
 ) -> LatencyRun:
     """Time the networks in turns: whole calls as a node makes them, one thread, one core."""
-    load_before = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     rng = np.random.default_rng(0)
     with pinned() as core:
         runs = {}
@@ -117,14 +118,17 @@ def measure(
             side = subject.spec.resolution
             pixels = rng.uniform(0, 255, (side, side, 3)).astype(np.float32)
             runs[subject.spec.name] = partial(Classifier(subject.model).classify, pixels)
+        began_s, began_own_s = time.perf_counter(), time.thread_time()
         samples_ms = interleave(
             runs, rounds, rng, on_round=lambda done: on_progress("latency", done, rounds)
         )
+        own_s = time.thread_time() - began_own_s
+        core_share = own_s / (time.perf_counter() - began_s)
     return LatencyRun(
         samples_ms,
         {subject.spec.name: subject.source for subject in subjects},
         core,
-        load_before,
+        core_share,
         datetime.now(UTC).isoformat(timespec="minutes"),
     )
 

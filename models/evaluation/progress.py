@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -25,13 +32,15 @@ def shown_progress() -> Iterator[OnProgress]:
         auto_refresh=False,
         disable=not console.is_terminal,
     )
-    steps = {}
+    steps: dict[str, TaskID] = {}
+    ended: set[str] = set()
 
     def on_progress(what: str, done: int, of: int) -> None:
         if what not in steps:
             steps[what] = bar.add_task(what, total=of)
         bar.update(steps[what], completed=done, total=of, refresh=True)
-        if done == of and not console.is_terminal:
+        if done == of and what not in ended and not console.is_terminal:
+            ended.add(what)
             console.print(f"{what}: {done} of {of}", highlight=False)
 
     with bar:

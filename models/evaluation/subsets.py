@@ -97,12 +97,13 @@ def top_m_of(class_count: int) -> int:
 
 
 def ks_of(class_count: int) -> list[int]:
-    """Return the k of Fig. 5's axis: 1 … C/2, thinned out when there are many, and C.
+    """Return the k of Fig. 5's axis: 1 … C/2, thinned out when there are many, and beyond.
 
-    Above C/2 the whole vector is sent (Eq. 3), so those k are all the same as C.
+    Above C/2 the whole vector is sent (Eq. 3): those k are the same, so the first and C stand for
+    all of them.
     """
     half = class_count // 2
-    ks = set(range(1, min(half, EVERY_K_UP_TO) + 1)) | {1, class_count}
+    ks = set(range(1, min(half, EVERY_K_UP_TO) + 1)) | {1, half + 1, class_count}
     if half > EVERY_K_UP_TO:
         ks |= {int(k) for k in np.geomspace(EVERY_K_UP_TO, half, FURTHER_KS).round()}
     return sorted(ks)

@@ -176,9 +176,6 @@ def bandwidth(
 def _how_timed(run: LatencyRun, class_count: int) -> str:
     rounds = len(next(iter(run.samples_ms.values())))
     where = "on no particular core" if run.core is None else "pinned to one core"
-    load = "" if run.load_before is None else (
-        f" The machine's load was {run.load_before:.1f} when it began."
-    )  # fmt: skip
     sources = set(run.sources.values())
     random = (
         " Where no pack at hand holds a network, it was exported the same way with random weights:"
@@ -189,11 +186,12 @@ def _how_timed(run: LatencyRun, class_count: int) -> str:
     return (
         f"Whole calls as a node makes them (pixels in, {class_count} probabilities out), one "
         f"thread, {where}, in {rounds} rounds: in each, every network had a turn of one call to "
-        f"warm up and {CALLS_A_TURN} timed ones, in a new random order. Speed-ups are ratios of "
-        "medians over rounds, their intervals bootstrapped. MobileNetV2 1.0 at 224 px is built "
-        f"from the same layers and exported the same way; it has "
-        f"{macs(BASELINE, class_count) / 1e6:.1f} million MACs.{random}{load} "
-        f"Measured {run.measured_at}."
+        f"warm up and {CALLS_A_TURN} timed ones, in a new random order. Counted is the thread's "
+        "own time on the core; others had it for "
+        f"{100 * (1 - run.core_share):.0f} % of the run. Speed-ups are ratios of medians over "
+        "rounds, their intervals bootstrapped. MobileNetV2 1.0 at 224 px is built from the same "
+        f"layers and exported the same way; it has {macs(BASELINE, class_count) / 1e6:.1f} million "
+        f"MACs.{random} Measured {run.measured_at}."
     )
 
 

@@ -10,7 +10,7 @@ from models.evaluation.availability import needing_every_machine, under_failures
 from models.evaluation.bandwidth import body_bytes
 from models.evaluation.report import figures
 from models.evaluation.report.document import Block, DataFile, Picture, Section, Table
-from models.evaluation.report.prose import listed, percent, plus
+from models.evaluation.report.prose import counted, listed, percent, plus
 from models.evaluation.study import Study
 from models.evaluation.subsets import average_macs, ks_of, leave_one_out, pareto_front
 
@@ -22,7 +22,7 @@ def fig5(studies: Sequence[Study], absent: Sequence[str]) -> Section:
     """Return the ensemble's accuracy over k, with an answer's bytes."""
     blocks: list[Block] = [
         "All variants together, when each sends its k highest scores. An answer's scores take "
-        "h(k) bytes (Eq. 3); above C/2 the whole vector is sent, so those k are one point."
+        "h(k) bytes (Eq. 3); above C/2 the whole vector is sent, so those k are all the same."
     ]
     for study in studies:
         class_count, rule = len(study.pack.labels), study.pack.manifest.rule
@@ -72,6 +72,9 @@ def fig6(studies: Sequence[Study], absent: Sequence[str]) -> Section:
         "no other is more accurate for as little work a device."
     ]
     for study in studies:
+        if not all(study.macs.values()):
+            blocks.append(f"{study.title}: the pack does not say how many MACs a variant takes.")
+            continue
         found = list(study.subsets.values())
         work = [average_macs(one.variants, study.macs) / 1e6 for one in found]
         front = pareto_front([(macs, one.top_1) for macs, one in zip(work, found, strict=True)])
@@ -170,14 +173,14 @@ def availability(studies: Sequence[Study], absent: Sequence[str]) -> Section:
         theirs = {p: needing_every_machine(study.everyone.top_1, nodes, p) for p in ours}
         names = ("variant parallelism", "model or class parallelism")
         blocks += [
-            f"### {study.title}: {nodes} nodes",
+            f"### {study.title}: {counted(nodes, 'node')}",
             Picture(
                 f"availability-{study.name}.png",
                 f"Frames answered rightly and frames answered at all over the probability that a "
                 f"node fails, {study.title}",
                 partial(
                     figures.under_failures,
-                    title=f"{study.title}: {plus(study.variants)}",
+                    title=f"{study.title}, {counted(nodes, 'node')}",
                     failing=FAILING_PLOTTED,
                     right=[
                         figures.Line(name, [100 * of[p].right for p in FAILING_PLOTTED])

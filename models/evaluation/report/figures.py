@@ -4,16 +4,16 @@ Colours are Okabe and Ito's, which people of every colour vision tell apart; sha
 the same again. Eight inches at 10 points read well at the 800 pixels of a page on GitHub.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from models.evaluation.bandwidth import FULL_COLOUR_SIDE
 from models.evaluation.subsets import LeftOut
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -26,23 +26,30 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 WIDTH_INCHES = 8.0
 DOTS_PER_INCH = 160
 
-STYLE: Mapping[str, Any] = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#444444",
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 5,
-    "legend.frameon": False,
-    "savefig.facecolor": "white",
-}
+LABEL_HEIGHT = 0.05
+"""Of the range of accuracies: closer ones would write over each other."""
+
+
+_styled = mpl.rc_context(
+    {
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.titlelocation": "left",
+        "axes.titlepad": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#444444",
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": "#E3E3E3",
+        "grid.linewidth": 0.8,
+        "lines.linewidth": 1.8,
+        "lines.markersize": 5,
+        "legend.frameon": False,
+        "savefig.facecolor": "white",
+    }
+)
+"""Decorates what draws: the style holds while it does and nobody else's figures change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +91,23 @@ class Line:
     values: Sequence[float]
 
 
+@_styled
 def accuracy_over_k(
     file: Path, title: str, ks: Sequence[int], accuracies: Sequence[Line], sizes: Sequence[int]
 ) -> None:
     """Draw Fig. 5: accuracies in percent and an answer's bytes h(k), over k."""
     figure, (upper, lower) = _figure(4.8, rows=2, height_ratios=(3, 1.6), share_x=True)
+    size = 5 if len(ks) <= 20 else 3
     for line, colour, marker in zip(accuracies, (BLUE, VERMILLION), MARKERS, strict=False):
-        upper.plot(ks, line.values, color=colour, marker=marker, label=line.label)
+        upper.plot(
+            ks, line.values, color=colour, marker=marker, markersize=size, label=line.label
+        )  # fmt: skip
     upper.set_ylabel("accuracy, %")
     upper.set_title(title)
     upper.legend(loc="lower right")
     _room_below(upper, 0.15)
     lower.step(ks, sizes, where="post", color=GREY)
-    lower.plot(ks, sizes, color=GREY, marker="o", linestyle="none", markersize=4)
+    lower.plot(ks, sizes, color=GREY, marker="o", linestyle="none", markersize=size)
     lower.set_ylim(0, 1.15 * max(sizes))
     lower.set_ylabel("h(k), bytes")
     lower.set_xlabel("k, scores an answer keeps")
@@ -108,6 +119,7 @@ def accuracy_over_k(
     _save(figure, file)
 
 
+@_styled
 def accuracy_over_macs(file: Path, title: str, points: Sequence[SubsetPoint]) -> None:
     """Draw Fig. 6: every subset's accuracy over the average work of its devices."""
     figure, (axes,) = _figure(4.6)
@@ -124,16 +136,14 @@ def accuracy_over_macs(file: Path, title: str, points: Sequence[SubsetPoint]) ->
             markersize=7,
             label=f"{size} variant{'s' if size > 1 else ''}",
         )
-    labelled = [point for point in points if point.on_front or point.size == 1]
-    right_edge = max(point.million_macs for point in points)
-    for point in labelled:
-        at_edge = point.million_macs > 0.85 * right_edge
+    for point in _labelled(points):
+        # Above the front and below the rest there is room.
         axes.annotate(
             point.label,
             (point.million_macs, point.percent),
-            xytext=(-7 if at_edge else 7, 6 if point.on_front else -13),
+            xytext=(-6, 7) if point.on_front else (0, -15),
             textcoords="offset points",
-            ha="right" if at_edge else "left",
+            ha="right" if point.on_front else "center",
             fontsize=9,
             color="#333333",
         )
@@ -141,11 +151,12 @@ def accuracy_over_macs(file: Path, title: str, points: Sequence[SubsetPoint]) ->
     axes.set_xlabel("multiply-accumulates of a device, average over the subset, millions")
     axes.set_ylabel("top-1 accuracy, %")
     axes.set_xlim(left=0)
-    axes.margins(y=0.12)
+    axes.margins(x=0.06, y=0.12)
     axes.legend(loc="lower right")
     _save(figure, file)
 
 
+@_styled
 def cost_of_leaving_out(file: Path, title: str, costs: Sequence[LeftOut]) -> None:
     """Draw Fig. 7: the points lost without each variant, with 95 % intervals."""
     figure, (axes,) = _figure(0.42 * len(costs) + 1.4)
@@ -162,10 +173,11 @@ def cost_of_leaving_out(file: Path, title: str, costs: Sequence[LeftOut]) -> Non
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_title(title)
-    axes.set_xlabel("top-1 accuracy lost, percentage points (bars: 95 % interval)")
+    axes.set_xlabel("top-1 accuracy lost, percentage points (whiskers: 95 % interval)")
     _save(figure, file)
 
 
+@_styled
 def speed_ups(file: Path, title: str, rows: Sequence[SpeedUp]) -> None:
     """Draw Table VII: how many times faster than MobileNetV2, beside the goals and the paper."""
     figure, (axes,) = _figure(0.42 * len(rows) + 1.7)
@@ -208,6 +220,7 @@ def speed_ups(file: Path, title: str, rows: Sequence[SpeedUp]) -> None:
     _save(figure, file)
 
 
+@_styled
 def under_failures(
     file: Path,
     title: str,
@@ -218,8 +231,8 @@ def under_failures(
     """Draw what is left when nodes fail: frames right and frames answered, in percent."""
     figure, (left, other) = _figure(4.0, columns=2)
     for axes, lines, what in (
-        (left, right, "frames answered rightly, %"),
-        (other, answered, "frames answered, %"),
+        (left, right, "answered rightly"),
+        (other, answered, "answered at all"),
     ):
         for line, colour, style in zip(lines, (BLUE, VERMILLION), ("-", "--"), strict=True):
             axes.plot(failing, line.values, color=colour, linestyle=style, label=line.label)
@@ -227,12 +240,13 @@ def under_failures(
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlim(0, max(failing))
         axes.set_ylim(0, 102)
-        axes.set_ylabel(what)
-    left.set_title(title)
+        axes.set_ylabel("share of frames, %")
+        axes.set_title(f"{title}: {what}")
     left.legend(loc="lower left")
     _save(figure, file)
 
 
+@_styled
 def frame_bytes(file: Path, title: str, sides: Sequence[int], qualities: Sequence[Line]) -> None:
     """Draw the median bytes of a frame message over its side, a line a JPEG quality."""
     figure, (axes,) = _figure(3.8)
@@ -249,6 +263,17 @@ def frame_bytes(file: Path, title: str, sides: Sequence[int], qualities: Sequenc
     axes.set_xticks(list(sides))
     axes.margins(x=0.04)
     axes.set_ylim(bottom=0)
+    if sides[0] <= FULL_COLOUR_SIDE < sides[-1]:
+        between = min(side for side in sides if side > FULL_COLOUR_SIDE) + FULL_COLOUR_SIDE
+        axes.axvline(between / 2, color=GREY, linewidth=1, linestyle=":")
+        axes.annotate(
+            "full colour  ", (between / 2, 1), xycoords=("data", "axes fraction"),
+            ha="right", va="top", fontsize=9, color=GREY,
+        )  # fmt: skip
+        axes.annotate(
+            "  colour halved", (between / 2, 1), xycoords=("data", "axes fraction"),
+            ha="left", va="top", fontsize=9, color=GREY,
+        )  # fmt: skip
     axes.set_title(title)
     axes.set_xlabel("side of the frame, pixels")
     axes.set_ylabel("frame message, kB (median)")
@@ -263,12 +288,23 @@ def _figure(
     height_ratios: Sequence[float] | None = None,
     share_x: bool = False,
 ) -> tuple[Figure, list[Axes]]:
-    with mpl.rc_context(dict(STYLE)):  # type: ignore[arg-type]
-        figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-        axes = figure.subplots(
-            rows, columns, sharex=share_x, squeeze=False, height_ratios=height_ratios
-        )
+    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    axes = figure.subplots(
+        rows, columns, sharex=share_x, squeeze=False, height_ratios=height_ratios
+    )
     return figure, list(axes.flat)
+
+
+def _labelled(points: Sequence[SubsetPoint]) -> list[SubsetPoint]:
+    """Return the single variants and as many of the front as have room for their names."""
+    height = max(p.percent for p in points) - min(p.percent for p in points)
+    chosen = [point for point in points if point.size == 1 and not point.on_front]
+    below = float("-inf")
+    for point in sorted((p for p in points if p.on_front), key=lambda p: p.percent):
+        if point.percent - below >= LABEL_HEIGHT * height:
+            chosen.append(point)
+            below = point.percent
+    return chosen
 
 
 def _room_below(axes: Axes, share: float) -> None:
@@ -278,6 +314,5 @@ def _room_below(axes: Axes, share: float) -> None:
 
 
 def _save(figure: Figure, file: Path) -> None:
-    # No version and date in it: the same figures make the same file.
-    with mpl.rc_context(dict(STYLE)):  # type: ignore[arg-type]
-        figure.savefig(file, dpi=DOTS_PER_INCH, format="png", metadata={"Software": None})
+    # No version in it: the same figures make the same file.
+    figure.savefig(file, dpi=DOTS_PER_INCH, format="png", metadata={"Software": None})

@@ -22,3 +22,8 @@ def listed(names: Sequence[str]) -> str:
     """Return the names as in a sentence: a, b and c."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 node, 3 nodes."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

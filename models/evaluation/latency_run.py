@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from models.evaluation.score_cache import CacheError
 from models.evaluation.stopwatch import interleave, pinned
+from models.evaluation.surroundings import processor, runtime_version
 from models.pack import Pack
 from models.runtime import Classifier
 from models.specs import BASELINE, VARIANTS, VariantSpec
@@ -141,7 +142,7 @@ def measure_once(
     again: bool = False,
     on_progress: OnProgress = lambda _what, _done, _of: None,
 ) -> LatencyRun:
-    """Return what an earlier run measured of the same files on the same runtime, or measure now.
+    """Return what was measured of the same files on the same machine and runtime, or measure now.
 
     Args:
         subjects: the networks.
@@ -154,28 +155,20 @@ def measure_once(
         CacheError: the folder can't be used.
     """
     files = [(one.spec.name, hashlib.sha256(one.model).hexdigest()) for one in subjects]
-    key = hashlib.sha256(repr((files, rounds, runtime_version(), os.cpu_count())).encode())
-    file = folder / f"latency-{key.hexdigest()[:24]}.json"
+    conditions = (files, rounds, runtime_version(), processor(), os.cpu_count())
+    key = hashlib.sha256(repr(conditions).encode()).hexdigest()
+    file = folder / f"latency-{key[:24]}.json"
     try:
-        if file.exists() and not again:
+        known = None if again or not file.exists() else _parse(file.read_text())
+        if known is not None:
             on_progress("latency", rounds, rounds)
-            return _parse(file.read_text())
+            return known
         run = measure(subjects, rounds, on_progress=on_progress)
         folder.mkdir(parents=True, exist_ok=True)
         _write(file, _serialise(run).encode())
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except OSError as exc:
         raise CacheError(f"{file} can't be read or written ({exc}): delete it") from exc
     return run
-
-
-def runtime_version() -> str:
-    """Return the TFLite runtime's name and version."""
-    for name in ("ai-edge-litert", "tflite-runtime"):
-        try:
-            return f"{name} {importlib.metadata.version(name)}"
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "no TFLite runtime"
 
 
 def _packed(packs: Sequence[Pack], spec: VariantSpec, class_count: int) -> Subject | None:
@@ -213,10 +206,14 @@ def _serialise(run: LatencyRun) -> str:
     return json.dumps(fields)
 
 
-def _parse(text: str) -> LatencyRun:
-    fields = json.loads(text)
-    samples_ms = {name: np.array(samples) for name, samples in fields.pop("samples_ms").items()}
-    return LatencyRun(samples_ms, **fields)
+def _parse(text: str) -> LatencyRun | None:
+    """Return the run; None where it was written by another version or is no run at all."""
+    try:
+        fields = json.loads(text)
+        samples_ms = {name: np.array(samples) for name, samples in fields.pop("samples_ms").items()}
+        return LatencyRun(samples_ms, **fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -11,9 +11,9 @@ from models.evaluation.progress import shown_progress
 from models.evaluation.report import accuracy_sections, cost_sections, ensemble_sections
 from models.evaluation.report.document import Block, Section, Table
 from models.evaluation.report.evidence import Evidence
-from models.evaluation.report.surroundings import surroundings
 from models.evaluation.report.writer import write_report
 from models.evaluation.study import family_of
+from models.evaluation.surroundings import surroundings
 from models.pack import MANIFEST_FILE, Pack, load_pack
 
 TITLE = "The paper reproduced"

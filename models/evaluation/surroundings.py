@@ -1,12 +1,10 @@
-"""What a report was made on: processor, system and versions, in general terms."""
+"""What something was measured on: processor, system and versions, in general terms."""
 
 import importlib.metadata
 import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
-
-from models.evaluation.latency_run import runtime_version
 
 PACKAGES = ("idlesight", "numpy", "pillow", "litert-torch", "torch")
 
@@ -26,6 +24,16 @@ def surroundings() -> list[tuple[str, str]]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return [*found, ("packages", ", ".join(versions))]
+
+
+def runtime_version() -> str:
+    """Return the TFLite runtime's name and version."""
+    for name in ("ai-edge-litert", "tflite-runtime"):
+        try:
+            return f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "no TFLite runtime"
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

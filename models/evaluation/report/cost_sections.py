@@ -1,6 +1,7 @@
 """Tables II and VII of the report, and bytes on the wire."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -175,6 +176,7 @@ def bandwidth(
 
 def _how_timed(run: LatencyRun, class_count: int) -> str:
     rounds = len(next(iter(run.samples_ms.values())))
+    measured_at = datetime.fromisoformat(run.measured_at)
     where = "on no particular core" if run.core is None else "pinned to one core"
     sources = set(run.sources.values())
     random = (
@@ -191,7 +193,7 @@ def _how_timed(run: LatencyRun, class_count: int) -> str:
         f"{100 * (1 - run.core_share):.0f} % of the run. Speed-ups are ratios of medians over "
         "rounds, their intervals bootstrapped. MobileNetV2 1.0 at 224 px is built from the same "
         f"layers and exported the same way; it has {macs(BASELINE, class_count) / 1e6:.1f} million "
-        f"MACs.{random} Measured {run.measured_at}."
+        f"MACs.{random} Measured {measured_at:%Y-%m-%d %H:%M} UTC."
     )
 
 

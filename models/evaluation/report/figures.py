@@ -105,7 +105,7 @@ def accuracy_over_k(
     upper.set_ylabel("accuracy, %")
     upper.set_title(title)
     upper.legend(loc="lower right")
-    _room_below(upper, 0.15)
+    _room_below(upper, 0.25)
     lower.step(ks, sizes, where="post", color=GREY)
     lower.plot(ks, sizes, color=GREY, marker="o", linestyle="none", markersize=size)
     lower.set_ylim(0, 1.15 * max(sizes))

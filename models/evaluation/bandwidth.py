@@ -5,7 +5,6 @@ The message headers are those of the project's wire protocol; the tests hold the
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from PIL import Image
 
@@ -20,19 +19,6 @@ FRAME_QUALITY = 85
 
 FULL_COLOUR_SIDE = 160
 """Up to this side the gateway keeps colour at full resolution."""
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Payload bytes that one frame causes; MQTT adds its topic and a few bytes a message.
-
-    Attributes:
-        frame: the frame message, which every node receives.
-        answers: all nodes' answers together.
-    """
-
-    frame: float
-    answers: int
 
 
 def body_bytes(k: int, class_count: int) -> int:
@@ -54,11 +40,6 @@ def body_bytes(k: int, class_count: int) -> int:
 def answer_bytes(k: int, class_count: int) -> int:
     """Return the bytes of one answer: header and h(k)."""
     return ANSWER_HEADER_BYTES + body_bytes(k, class_count)
-
-
-def traffic(frame: float, nodes: int, k: int, class_count: int) -> Traffic:
-    """Return what a frame message of that many bytes causes with so many nodes answering."""
-    return Traffic(frame, nodes * answer_bytes(k, class_count))
 
 
 def frame_sizes(pictures: Sequence[Image.Image], side: int, quality: int) -> list[int]:

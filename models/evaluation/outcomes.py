@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.batched import RankedScores, combine_votes, vote
+from models.evaluation.batched import rises
 from models.rules import Rule
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 
-CHUNK_SCORES = 4_000_000
-"""How many scores of one variant are held as votes at a time: 32 MB each."""
+CHUNK_SCORES = 1 << 16
+"""Scores of one variant that are worked on at a time: they stay in a cache while they are added."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +54,7 @@ def every_subset(variants: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def outcomes(
-    ranked: Mapping[str, RankedScores],
+    scores: Mapping[str, Floats],
     weights: Mapping[str, float],
     targets: Ints,
     subsets: Sequence[tuple[str, ...]],
@@ -65,7 +66,7 @@ def outcomes(
     """Return what each subset gets right when every variant sends its top k.
 
     Args:
-        ranked: each variant's scores (N, C).
+        scores: (N, C) of each variant.
         weights: each variant's share by Eq. 1.
         targets: (N,), the right classes.
         subsets: which variants answer together.
@@ -76,17 +77,19 @@ def outcomes(
     Raises:
         ValueError: m is out of range.
     """
-    class_count = next(iter(ranked.values())).scores.shape[1]
+    class_count = next(iter(scores.values())).shape[1]
     if not 1 <= m <= class_count:
         raise ValueError(f"m must be in [1, {class_count}], not {m}")
     right = np.empty((len(subsets), len(targets)), bool)
     in_top_m = np.empty((len(subsets), len(targets)))
     for chunk in _chunks(len(targets), class_count):
-        votes = {
-            name: vote(one.part(chunk), weights[name], k, rule) for name, one in ranked.items()
-        }
+        stacked = np.stack([one[chunk] for one in scores.values()])  # (V, n, C)
+        lifted = rises(stacked, k, rule)
+        weighted = {name: weights[name] * one for name, one in zip(scores, lifted, strict=True)}
         for row, subset in enumerate(subsets):
-            combined = combine_votes([votes[name] for name in subset], rule)
+            combined = weighted[subset[0]].copy()  # (n, C)
+            for name in subset[1:]:
+                combined += weighted[name]
             right[row, chunk] = combined.argmax(axis=1) == targets[chunk]
             in_top_m[row, chunk] = _chance_in_top(combined, targets[chunk], m)
     return [Outcome(subset, right[row], in_top_m[row]) for row, subset in enumerate(subsets)]

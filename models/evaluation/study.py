@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from models.dataset import Dataset, read_image_folder
-from models.evaluation.batched import RankedScores
 from models.evaluation.outcomes import Outcome, every_subset, outcomes
 from models.evaluation.paper import TITLES
 from models.evaluation.score_cache import ScoreCache, fingerprint
@@ -17,6 +16,7 @@ from models.evaluation.subsets import top_m_of
 from models.pack import Pack, VariantEntry
 from models.rules import Rule
 
+Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.integer[Any]]
 OnProgress = Callable[[str, int, int], None]
 
@@ -32,7 +32,7 @@ class Study:
         pack: the pack.
         family: the variants looked at, by rising cost.
         left_out: the pack's other variants: of another precision, or too many.
-        ranked: the scores (N, C) of each variant of the family.
+        scores: (N, C) of each variant of the family.
         targets: (N,), the right classes.
         data_fingerprint: of the pictures.
         subsets: what every non-empty subset of the family gets right at the pack's k and rule.
@@ -41,7 +41,7 @@ class Study:
     pack: Pack
     family: tuple[VariantEntry, ...]
     left_out: tuple[str, ...]
-    ranked: Mapping[str, RankedScores]
+    scores: Mapping[str, Floats]
     targets: Ints
     data_fingerprint: str
     subsets: Mapping[frozenset[str], Outcome]
@@ -88,7 +88,7 @@ class Study:
     def together(self, *, k: int, rule: Rule) -> Outcome:
         """Return what the whole family gets right at another k or by another rule."""
         (outcome,) = outcomes(
-            self.ranked, self.weights, self.targets, [self.variants], k=k, rule=rule, m=self.m
+            self.scores, self.weights, self.targets, [self.variants], k=k, rule=rule, m=self.m
         )
         return outcome
 
@@ -126,23 +126,21 @@ def read_study(
         dataset = first_of_each_class(dataset, limit)
     data_fingerprint = fingerprint(dataset)
     family, left_out = family_of(pack.manifest.variants)
-    ranked = {
-        entry.name: RankedScores.of(
-            cache.scores(
-                pack,
-                entry,
-                dataset,
-                data_fingerprint,
-                threads=threads,
-                on_progress=lambda done, of, name=entry.name: on_progress(  # type: ignore[misc]
-                    f"{pack.name} {name}", done, of
-                ),
-            )
+    scores = {
+        entry.name: cache.scores(
+            pack,
+            entry,
+            dataset,
+            data_fingerprint,
+            threads=threads,
+            on_progress=lambda done, of, name=entry.name: on_progress(  # type: ignore[misc]
+                f"{pack.name} {name}", done, of
+            ),
         )
         for entry in family
     }
     found = outcomes(
-        ranked,
+        scores,
         {entry.name: entry.weight for entry in family},
         dataset.targets,
         every_subset([entry.name for entry in family]),
@@ -151,7 +149,7 @@ def read_study(
         m=top_m_of(len(pack.labels)),
     )
     subsets = {frozenset(outcome.variants): outcome for outcome in found}
-    return Study(pack, family, left_out, ranked, dataset.targets, data_fingerprint, subsets)
+    return Study(pack, family, left_out, scores, dataset.targets, data_fingerprint, subsets)
 
 
 def family_of(

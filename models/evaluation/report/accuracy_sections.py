@@ -61,9 +61,8 @@ def _table6_of(study: Study) -> list[Block]:
     header = ("answered", "top-1", "±", f"top-{study.m}", "paper, top-1", "difference")
     blocks: list[Block] = [
         f"### {study.title}: {pictures:,} test pictures",
-        f"Pack `{study.name}` {manifest.version}, k = {manifest.k}, rule *{manifest.rule}*, "
-        f"α = {manifest.alpha:g}. SHA-256 of the pictures as read: "
-        f"`{study.data_fingerprint[:16]}…`.",
+        f"Pack `{study.name}` {manifest.version}, k = {manifest.k}, rule *{manifest.rule}*. "
+        f"SHA-256 of the pictures as read: `{study.data_fingerprint[:16]}…`.",
         Table(header, tuple(rows)),
     ]
     if not published:

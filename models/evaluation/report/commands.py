@@ -64,6 +64,8 @@ def reproduce_command(options: argparse.Namespace) -> int:
     """Measure what is not measured yet and write the report."""
     chosen = _choose_sections(options.only)
     packs = _load_packs(options.packs)
+    if options.frames is not None and not options.frames.is_dir():
+        raise ChoiceError(f"{options.frames} is not a folder: --frames takes one of photographs")
     quick = options.quick
     try:
         with shown_progress() as on_progress:
@@ -126,10 +128,10 @@ def _preface(evidence: Evidence) -> list[Block]:
                 manifest.version,
                 ", ".join(entry.name for entry in family),
                 family[0].precision,
+                manifest.rule,
                 f"{len(pack.labels)}",
                 f"{manifest.k}",
-                manifest.rule,
-                f"{manifest.alpha:g}",
+                ", ".join(f"{entry.weight:.3g}" for entry in family),
             )
         )
     limits = (
@@ -147,8 +149,8 @@ def _preface(evidence: Evidence) -> list[Block]:
         *limits,
         Table(("made on", ""), tuple(surroundings()), text_columns=2),
         Table(
-            ("pack", "version", "variants", "precision", "classes", "k", "rule", "α"),
+            ("pack", "version", "variants", "precision", "rule", "classes", "k", "weights"),
             tuple(rows),
-            text_columns=4,
+            text_columns=5,
         ),
     ]

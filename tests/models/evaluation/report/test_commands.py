@@ -122,13 +122,20 @@ def test_small_photographs_are_a_sentence_too(
     ("more", "sentence"),
     [
         (["--only", "table6,fig9"], "fig9 is no section; choose from table2, table6"),
-        (["--only", "bandwidth", "--frames", "nowhere"], "nowhere holds no photographs"),
+        (["--frames", "nowhere"], "nowhere is not a folder: --frames takes one of photographs"),
+        (["--only", "bandwidth", "--frames", "."], ". holds no photographs"),
         (["--packs", "nowhere"], "the pack nowhere"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
-    arguments: list[str], more: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    more: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main([*arguments, *more]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert sentence in said[-1]

@@ -47,7 +47,11 @@ def rises(scores: Floats, k: int, rule: Rule) -> Doubles:
 
 def _top(scores: Floats, k: int) -> npt.NDArray[np.bool_]:
     """Return where the k highest scores are; of equal ones those of the lower classes."""
-    named = np.zeros(scores.shape, bool)
-    order = np.argsort(-scores, axis=-1, kind="stable")[..., :k]
-    np.put_along_axis(named, order, True, axis=-1)
+    class_count = scores.shape[-1]
+    if k == class_count:
+        return np.ones(scores.shape, bool)
+    kth = np.partition(scores, class_count - k, axis=-1)[..., class_count - k, np.newaxis]
+    above, equal = scores > kth, scores == kth
+    places = k - above.sum(-1, keepdims=True)  # what those equal to the k-th share
+    named: npt.NDArray[np.bool_] = above | (equal & (equal.cumsum(-1) <= places))
     return named

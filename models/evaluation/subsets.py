@@ -11,10 +11,10 @@ from models.evaluation.outcomes import Outcome
 Z_95 = 1.96
 """Half the width of a normal distribution's middle 95 %, in standard errors."""
 
-EVERY_K_UP_TO = 64
+EVERY_K_UP_TO = 20
 """From this k on the curve over k is flat: further ones are taken in even ratios."""
 
-FURTHER_KS = 24
+FURTHER_KS = 12
 
 
 @dataclass(frozen=True, slots=True)

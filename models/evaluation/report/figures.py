@@ -136,14 +136,13 @@ def accuracy_over_macs(file: Path, title: str, points: Sequence[SubsetPoint]) ->
             markersize=7,
             label=f"{size} variant{'s' if size > 1 else ''}",
         )
-    for point in _labelled(points):
-        # Above the front and below the rest there is room.
+    for point, above in _labelled(points):
         axes.annotate(
             point.label,
             (point.million_macs, point.percent),
-            xytext=(-6, 7) if point.on_front else (0, -15),
+            xytext=(-6, 7) if above else (0, -15),
             textcoords="offset points",
-            ha="right" if point.on_front else "center",
+            ha="right" if above else "center",
             fontsize=9,
             color="#333333",
         )
@@ -295,16 +294,19 @@ def _figure(
     return figure, list(axes.flat)
 
 
-def _labelled(points: Sequence[SubsetPoint]) -> list[SubsetPoint]:
-    """Return the single variants and as many of the front as have room for their names."""
+def _labelled(points: Sequence[SubsetPoint]) -> list[tuple[SubsetPoint, bool]]:
+    """Return the points to name, each with whether above it.
+
+    Above the front and below the rest there is room. Single variants are named in any case, others
+    where they are on the front and not too close to the one named below them.
+    """
     height = max(p.percent for p in points) - min(p.percent for p in points)
-    chosen = [point for point in points if point.size == 1 and not point.on_front]
-    below = float("-inf")
+    above: list[SubsetPoint] = []
     for point in sorted((p for p in points if p.on_front), key=lambda p: p.percent):
-        if point.percent - below >= LABEL_HEIGHT * height:
-            chosen.append(point)
-            below = point.percent
-    return chosen
+        if not above or point.percent - above[-1].percent >= LABEL_HEIGHT * height:
+            above.append(point)
+    others = [point for point in points if point.size == 1 and point not in above]
+    return [*((point, True) for point in above), *((point, False) for point in others)]
 
 
 def _room_below(axes: Axes, share: float) -> None:

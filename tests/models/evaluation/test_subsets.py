@@ -101,4 +101,4 @@ def test_ks_are_in_range_and_not_too_many(classes: int) -> None:
     ks = ks_of(classes)
     assert ks == sorted(set(ks))
     assert (ks[0], ks[-1]) == (1, classes)
-    assert len(ks) <= 92
+    assert len(ks) <= 36

@@ -72,5 +72,8 @@ def test_a_figure_is_a_page_wide_and_the_same_each_time(name: str, tmp_path: Pat
 
 def test_names_too_close_on_the_front_are_not_written_over_each_other() -> None:
     close = [SubsetPoint(2, str(i), float(i), 91 + i / 100, on_front=True) for i in range(5)]
-    labels = sorted(point.label for point in figures._labelled([*POINTS, *close]))
-    assert labels == ["0", "V1", "V1+V2", "V2"]
+    single = SubsetPoint(1, "V3", 5.0, 91.001, on_front=True)
+    labelled = [(p.label, above) for p, above in figures._labelled([*POINTS, *close, single])]
+    assert sorted(labelled) == [
+        ("0", True), ("V1", True), ("V1+V2", True), ("V2", False), ("V3", False),
+    ]  # fmt: skip

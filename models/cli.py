@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   idlesight-models export runs/cifar10 --data ./cifar10/train --name cifar10 --out packs/cifar10
   idlesight-models evaluate ./cifar10/test --pack packs/cifar10
   idlesight-models pack packs/cifar10
+  idlesight-models reproduce --data data
 """
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `… | head` has seen enough; nothing more is to be flushed there
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+    except KeyboardInterrupt as exc:
+        print(f"\nstopped{f'; {exc}' if str(exc) else ''}", file=sys.stderr)
         return 130
 
 
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_export(commands)
     _add_evaluate(commands)
+    _add_reproduce(commands)
     _add_pack(commands)
     return parser
 
@@ -195,6 +197,55 @@ def _add_evaluate(commands: Parsers) -> None:
     parser.set_defaults(command=_lazily("models.evaluation.commands", "evaluate_command"))
 
 
+def _add_reproduce(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "reproduce",
+        help="write a report: the paper's tables and figures from your packs and data",
+        description="Write the paper's tables and figures, from the packs and data at hand, as "
+        "Markdown with PNG and CSV files. What is measured is kept: an interrupted command goes "
+        "on where it was, a second one takes seconds. What is missing the report says.",
+        epilog="examples:\n"
+        "  python ../shared/data/unpack.py cifar10 data/cifar10 --split test\n"
+        "  idlesight-models reproduce --data data --frames ../shared/data/imagenet-samples\n"
+        "  idlesight-models reproduce --quick --only table6,fig6 --out /tmp/report\n"
+        "  idlesight-models reproduce --packs packs/cifar10 packs/home.zip --only table7 --again\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"),
+        help="folder with <pack>/test/<label>/* for each pack (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--packs", type=Path, nargs="+", metavar="PACK",
+        help="folders or zips, of different names (default: all that are shipped)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frames", type=Path, help="folder of photographs, to measure a frame's bytes with"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/reproduction"), help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), metavar="SECTION,…",
+        help="a report of these alone: table2, table6, fig5, fig6, fig7, table7, availability, "
+        "bandwidth",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=_positive, help="only the first N test pictures a class")
+    parser.add_argument(
+        "--quick", action="store_true",
+        help="20 test pictures a class, a tenth of the latency rounds: to see what it does",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cache", type=Path, default=Path("runs/reproduction"),
+        help="where scores, exports and latencies are kept (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--again", action="store_true", help="measure latencies anew, not from the cache"
+    )
+    parser.add_argument("--threads", type=_positive, default=1, help="for accuracy (default: 1)")
+    parser.set_defaults(command=_lazily("models.evaluation.report.commands", "reproduce_command"))
+
+
 def _add_pack(commands: Parsers) -> None:
     parser = commands.add_parser("pack", help="verify a pack and say what is in it")
     parser.add_argument("pack", type=Path, nargs="?", help="folder or zip (default: as shipped)")
@@ -240,7 +291,7 @@ def _lazily(module: str, function: str) -> Command:
         try:
             loaded = importlib.import_module(module)
         except ModuleNotFoundError as exc:
-            extra = "gateway" if exc.name == "rich" else "train"
+            extra = {"rich": "gateway", "matplotlib": "report"}.get(exc.name or "", "train")
             raise ModelsError(
                 f"this command needs {exc.name}: pip install 'idlesight[{extra}]'"
             ) from exc

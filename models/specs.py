@@ -192,3 +192,6 @@ def _family() -> dict[str, VariantSpec]:
 
 VARIANTS: Final = MappingProxyType(_family())
 """Every variant of the paper by name."""
+
+BASELINE: Final = VariantSpec("MobileNetV2", 224, 1.0, 1280)
+"""MobileNetV2 1.0 at 224 px, which the paper compares with; its head ends in an average pool."""

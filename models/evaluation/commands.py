@@ -4,13 +4,13 @@ import argparse
 import json
 from dataclasses import asdict
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from models.dataset import Dataset, read_image_folder
+from models.dataset import read_image_folder
 from models.evaluation.accuracy import SubsetAccuracy, scores_of, subset_accuracies
+from models.evaluation.study import first_of_each_class
 from models.pack import load_pack
 
 
@@ -30,7 +30,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
             on_progress=lambda done, of: bar.update(tasks["pictures"], completed=done, total=of),
         )
         if options.limit:
-            dataset = _first_of_each_class(dataset, options.limit)
+            dataset = first_of_each_class(dataset, options.limit)
         scores = scores_of(
             pack,
             dataset,
@@ -56,13 +56,6 @@ def evaluate_command(options: argparse.Namespace) -> int:
         title = f"{pack.manifest.name} {pack.manifest.version}, {len(dataset)} pictures, "
         Console().print(_table(title + f"k = {k}, rule {rule}", accuracies))
     return 0
-
-
-def _first_of_each_class(dataset: Dataset, limit: int) -> Dataset:
-    chosen = [
-        np.flatnonzero(dataset.targets == target)[:limit] for target in range(len(dataset.labels))
-    ]
-    return dataset.subset(np.sort(np.concatenate(chosen)))
 
 
 def _table(title: str, accuracies: list[SubsetAccuracy]) -> Table:

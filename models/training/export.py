@@ -55,7 +55,7 @@ def export(trained: Trained, pictures: Dataset) -> Exported:
     """
     spec = trained.network.spec
     deployed = DeployedVariant(trained.network, trained.temperature).eval()
-    model = _convert(deployed, spec.resolution)
+    model = convert(deployed, spec.resolution)
     chosen = np.linspace(0, len(pictures) - 1, min(CHECKED_PICTURES, len(pictures))).astype(int)
     classifier = Classifier(model)
     differences = [0.0]
@@ -149,7 +149,7 @@ def manifest_of(
     )
 
 
-def _convert(deployed: DeployedVariant, resolution: int) -> bytes:
+def convert(deployed: DeployedVariant, resolution: int) -> bytes:
     """Return the TFLite flatbuffer of the graph."""
     example = torch.zeros(1, resolution, resolution, 3)
     with _quiet():

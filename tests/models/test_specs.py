@@ -1,6 +1,7 @@
 import pytest
 
 from models.specs import (
+    BASELINE,
     VARIANTS,
     macs,
     parameters,
@@ -79,3 +80,10 @@ def test_a_seeded_variant_is_the_same_network_by_another_name(
 def test_other_names_are_no_variants(name: str) -> None:
     with pytest.raises(KeyError):
         spec_of(name)
+
+
+def test_the_baseline_counts_as_published() -> None:
+    # Keras Applications' MobileNetV2: total and trainable; 300 million MACs (arXiv 1801.04381).
+    assert parameters(BASELINE, 1000) == 3_538_984
+    assert trainable_parameters(BASELINE, 1000) == 3_504_872
+    assert macs(BASELINE, 1000) / 1e6 == pytest.approx(300, rel=0.01)

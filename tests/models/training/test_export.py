@@ -68,7 +68,7 @@ def test_a_file_that_differs_from_its_network_is_not_handed_on(
 ) -> None:
     torch.manual_seed(1)
     other = DeployedVariant(Variant(VARIANTS["V1"], 3).eval())
-    wrong = exporting._convert(other, 96)
-    monkeypatch.setattr(exporting, "_convert", lambda *_: wrong)
+    wrong = exporting.convert(other, 96)
+    monkeypatch.setattr(exporting, "convert", lambda *_: wrong)
     with pytest.raises(ExportError, match="V1's file differs from its network"):
         export(trained, dataset)

@@ -5,6 +5,7 @@ import shutil
 import sys
 
 from benchmarks.combining import combining, message_size
+from benchmarks.family_training import family_training
 from benchmarks.result_latency import result_latency
 from benchmarks.rows import show
 from benchmarks.variant_latency import variant_latency
@@ -21,6 +22,7 @@ def main() -> int:
     else:
         print("Mosquitto is not installed: latencies are left out", file=sys.stderr)
     rows += variant_latency()  # last: what it imports leaves threads behind
+    rows += family_training()
     show(rows)
     return 0
 

@@ -112,6 +112,9 @@ class GroupTrainer:
         self.machine = machine
         self.on_progress = on_progress
         self.epochs = recipe.epochs_of(continues=previous is not None)
+        self.origin = f"from {recipe.pretrained or 'random weights'}"
+        if previous is not None:
+            self.origin = f"from the trunk of {previous.spec.name}"
         self.pixels = torch.from_numpy(training.pixels)  # (N, 3, S, S)
         self.targets = torch.from_numpy(training.targets)  # (N,)
         self.generator = torch.Generator().manual_seed(seed)
@@ -347,9 +350,9 @@ class GroupTrainer:
             self.training.labels,
             float((logits.argmax(1) == targets).float().mean()),
             fit_temperature(logits, targets),
-            f"from {self.recipe.pretrained or 'random weights'}; "
-            f"{len(self.training)} pictures, {self.recipe.head_epochs} epochs of the head and "
-            f"{self.epochs} of all layers ({self.recipe.order}), seed {self.recipe.seed}",
+            f"{self.origin}; {len(self.training)} pictures, {self.recipe.head_epochs} epochs of "
+            f"the head and {self.epochs} of all layers ({self.recipe.order}), "
+            f"seed {self.recipe.seed}",
         )
         self.run.save_trained(trained)
         return trained

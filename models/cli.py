@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_evaluate(commands)
     _add_pack(commands)
+    _add_compose(commands)
     return parser
 
 
@@ -151,6 +152,26 @@ def _add_pack(commands: Parsers) -> None:
     parser = commands.add_parser("pack", help="verify a pack and say what is in it")
     parser.add_argument("pack", type=Path, nargs="?", help="folder or zip (default: as shipped)")
     parser.set_defaults(command=_pack)
+
+
+def _add_compose(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "compose",
+        help="make a data set of your labels from the classes of others",
+        description="Write train/ and test/, a folder a label, of the pictures that a data map "
+        "names: hard links where the file system allows. A stopped run goes on where it was.",
+        epilog="examples:\n"
+        "  idlesight-models compose home --root ./datasets --out ./datasets/home\n"
+        "  idlesight-models compose my-map.yaml --root ./datasets --out ./mine --split test\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("map", type=Path, help="YAML file, or a shipped map: home, photos")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    parser.add_argument(
+        "--split", choices=("train", "test", "both"), help="parts to write (default: the map's)"
+    )
+    parser.set_defaults(command=_lazily("models.datasets.commands", "compose_command"))
 
 
 def _specs(options: argparse.Namespace) -> int:

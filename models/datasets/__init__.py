@@ -1,0 +1,1 @@
+"""Labelled pictures in every format that training and evaluation take."""

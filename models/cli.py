@@ -79,7 +79,8 @@ def _add_train(commands: Parsers) -> None:
         "  idlesight-models train ./pictures --pretrained mobilenet_v2_0.35.npz --order together\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, help="folder of class folders")
+    parser.add_argument("data", type=Path, help="data set, of which the train part is taken")
+    _add_reading(parser)
     parser.add_argument(
         "--variants", type=_names, default=("V1", "V2", "V3"), help="(default: V1,V2,V3)"
     )
@@ -114,7 +115,8 @@ def _add_export(commands: Parsers) -> None:
         "choose the rule on the run's validation part and write the pack.",
     )
     parser.add_argument("run", type=Path, help="folder of the training run")
-    parser.add_argument("--data", type=Path, required=True, help="the folder it was trained on")
+    parser.add_argument("--data", type=Path, required=True, help="the data it was trained on")
+    _add_reading(parser)
     parser.add_argument("--name", required=True, help="the pack's name")
     parser.add_argument("--version", default="1", help="the pack's version (default: 1)")
     parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
@@ -138,7 +140,7 @@ def _add_evaluate(commands: Parsers) -> None:
         "  idlesight-models evaluate ./cifar10/test --k 1 --rule paper --limit 1000 --json\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, help="folder of class folders named as the labels")
+    parser.add_argument("data", type=Path, help="data set, of which the test part is taken")
     parser.add_argument("--pack", type=Path, help="folder or zip (default: the pack shipped)")
     parser.add_argument("--k", type=_positive, help="scores an answer keeps (default: the pack's)")
     parser.add_argument("--rule", choices=get_args(Rule), help="(default: the pack's)")
@@ -152,6 +154,11 @@ def _add_pack(commands: Parsers) -> None:
     parser = commands.add_parser("pack", help="verify a pack and say what is in it")
     parser.add_argument("pack", type=Path, nargs="?", help="folder or zip (default: as shipped)")
     parser.set_defaults(command=_pack)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
+    parser.add_argument("--side", type=_positive, help="hold pictures at most N pixels a side")
 
 
 def _add_compose(commands: Parsers) -> None:

@@ -4,11 +4,12 @@ A format is told by what the folder or file holds, never by its name. Parts are 
 they are asked for: training never opens the test part.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.datasets import folders
+from models.datasets import cifar, folders, idx, svhn
 from models.datasets.folders import Loaders
 from models.datasets.part import Part
 from models.errors import DatasetError
@@ -19,8 +20,13 @@ PARTS = (TRAIN, TEST, WHOLE)
 TEST_FOLDERS = ("test", "val", "validation", "valid")
 """What a test part's folder may be called; ImageNet's test/ has no classes, so val/ is taken."""
 
-NESTED = ("food-101",)
-"""Folders that official archives unpack to and that download tools make, tried last."""
+NESTED = (
+    *(Path(name) for name in ("cifar-10-batches-py", "cifar-100-python", "food-101", "raw")),
+    *(Path(name, "raw") for name in ("MNIST", "FashionMNIST")),
+    *(Path(name) for name in cifar.ARCHIVES),
+)
+"""What official archives unpack to, and how download tools store them; tried where the path
+itself holds none, archives last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +68,50 @@ def find(path: Path) -> Found:
     """Say what a path holds.
 
     Raises:
-        DatasetError: it holds nothing that is known.
+        DatasetError: it holds nothing that is known, or more than one data set.
     """
     try:
+        if path.is_file():
+            return _in_archive(path)
         if not path.is_dir():
-            raise DatasetError(f"{path} is not a folder or archive of labelled pictures")
-        for candidate in (path, *(path / name for name in NESTED)):
-            if candidate.is_dir() and (found := _in_folder(candidate)):
-                return found
-        return Found(path, "image folder", {WHOLE: lambda: folders.image_folder(path)})
+            raise DatasetError(f"{path} is not a folder: give one that holds a folder a class")
+        return _in_folder(path) or _nested(path) or _undivided(path)
     except OSError as exc:
         raise DatasetError(f"{path} cannot be read ({exc.strerror}): check it") from exc
 
 
+def _in_archive(file: Path) -> Found:
+    return Found(file, *cifar.loaders_in_archive(file))
+
+
 def _in_folder(root: Path) -> Found | None:
+    for packed in (cifar, idx, svhn):
+        if (found := packed.loaders_in_folder(root)) is not None:
+            return Found(root, *found)
     if (root / "meta" / "train.txt").is_file() and (root / "images").is_dir():
         loaders: Loaders = {
-            name: lambda name=name: folders.food_101(root, name)  # type: ignore[misc]
-            for name in (TRAIN, TEST)
+            name: functools.partial(folders.food_101, root, name) for name in (TRAIN, TEST)
         }
         return Found(root, "Food-101", loaders)
-    if divided := _divided(root):
-        return divided
-    if not folders.class_folders(root) and folders.flat_synsets(root):
-        return Found(root, "ImageNet pictures", {WHOLE: lambda: _whole_flat(root)})
-    return None
+    return _divided(root)
 
 
-def _whole_flat(root: Path) -> Part:
-    part = folders.flat_synsets(root)
-    if part is None:
-        raise DatasetError(f"{root} no longer holds the pictures it held")
-    return part
+def _nested(root: Path) -> Found | None:
+    found: dict[str, Found] = {}
+    for name in NESTED:
+        path = root / name
+        one = _in_folder(path) if path.is_dir() else _in_archive(path) if path.is_file() else None
+        if one:
+            found.setdefault(one.format, one)
+    if len(found) > 1:
+        raise DatasetError(f"{root} holds {' and '.join(found)}: give the folder of one")
+    return next(iter(found.values()), None)
+
+
+def _undivided(root: Path) -> Found:
+    if not folders.class_folders(root) and (flat := folders.flat_synsets(root)):
+        return Found(root, "ImageNet pictures", {WHOLE: lambda: flat})
+    return Found(root, "image folder", {WHOLE: functools.partial(folders.image_folder, root)})
 
 
 def _divided(root: Path) -> Found | None:
@@ -106,10 +124,10 @@ def _divided(root: Path) -> Found | None:
     tests = [base / name for name in TEST_FOLDERS]
     loaders: dict[str, Callable[[], Part]] = {}
     if _has_folders(train):
-        loaders[TRAIN] = lambda: folders.image_folder(train, names)
+        loaders[TRAIN] = functools.partial(folders.image_folder, train, names)
     for test in tests:
         if _has_folders(test):
-            loaders[TEST] = lambda test=test: folders.image_folder(test, names)  # type: ignore[misc]
+            loaders[TEST] = functools.partial(folders.image_folder, test, names)
             break
     if set(loaders) == {TRAIN} and listing.is_file():
         loaders[TEST] = lambda: folders.listed_validation(base / "val", listing, loaders[TRAIN]())

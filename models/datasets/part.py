@@ -80,6 +80,20 @@ class Part:
             self.keys,
         )
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return a picture's width and height in pixels as stored, from a file's header alone.
+
+        Raises:
+            PictureError: it cannot be read.
+        """
+        if self.pixels is not None:
+            return self.pixels.shape[2], self.pixels.shape[1]
+        try:
+            with Image.open(self.files[index]) as image:
+                return image.size
+        except UNDECODABLE as exc:
+            raise PictureError(self.files[index], _reason(exc)) from exc
+
     def picture(self, index: int, side: int | None = None) -> Image.Image:
         """Return a picture as RGB, upright.
 

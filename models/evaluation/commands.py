@@ -4,12 +4,11 @@ import argparse
 import json
 from dataclasses import asdict
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from models.dataset import Dataset, read_image_folder
+from models.datasets import TEST, read_dataset
 from models.evaluation.accuracy import SubsetAccuracy, scores_of, subset_accuracies
 from models.pack import load_pack
 
@@ -23,14 +22,14 @@ def evaluate_command(options: argparse.Namespace) -> int:
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         names = ["pictures", *(entry.name for entry in pack.manifest.variants)]
         tasks = {name: bar.add_task(name, total=None) for name in names}
-        dataset = read_image_folder(
+        dataset = read_dataset(
             options.data,
+            TEST,
             pack.largest_resolution,
             labels=pack.labels,
+            limit=options.limit,
             on_progress=lambda done, of: bar.update(tasks["pictures"], completed=done, total=of),
         )
-        if options.limit:
-            dataset = _first_of_each_class(dataset, options.limit)
         scores = scores_of(
             pack,
             dataset,
@@ -56,13 +55,6 @@ def evaluate_command(options: argparse.Namespace) -> int:
         title = f"{pack.manifest.name} {pack.manifest.version}, {len(dataset)} pictures, "
         Console().print(_table(title + f"k = {k}, rule {rule}", accuracies))
     return 0
-
-
-def _first_of_each_class(dataset: Dataset, limit: int) -> Dataset:
-    chosen = [
-        np.flatnonzero(dataset.targets == target)[:limit] for target in range(len(dataset.labels))
-    ]
-    return dataset.subset(np.sort(np.concatenate(chosen)))
 
 
 def _table(title: str, accuracies: list[SubsetAccuracy]) -> Table:

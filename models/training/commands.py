@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from models.dataset import read_image_folder, split_validation
+from models.dataset import split_validation
+from models.datasets import TRAIN, read_dataset
 from models.pack import write_pack
 from models.specs import VARIANTS
 from models.training.errors import CheckpointError
@@ -37,9 +38,11 @@ def train_command(options: argparse.Namespace) -> int:
     )
     largest = max(VARIANTS[name].resolution for name in recipe.variants)
     with shown_progress() as on_progress:
-        dataset = read_image_folder(
+        dataset = read_dataset(
             options.data,
-            largest,
+            TRAIN,
+            min(largest, options.side or largest),
+            limit=options.limit,
             on_progress=lambda n, of: on_progress(Progress("pictures", n, of)),
         )
         run = Run(options.run)
@@ -64,9 +67,11 @@ def export_command(options: argparse.Namespace) -> int:
         raise CheckpointError(f"{options.run} has no finished variant yet: let `train` end first")
     largest = max(one.network.spec.resolution for one in trained)
     with shown_progress() as on_progress:
-        dataset = read_image_folder(
+        dataset = read_dataset(
             options.data,
-            largest,
+            TRAIN,
+            min(largest, options.side or largest),
+            limit=options.limit,
             labels=trained[0].labels,
             on_progress=lambda n, of: on_progress(Progress("pictures", n, of)),
         )

@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_evaluate(commands)
     _add_pack(commands)
+    _add_data(commands)
     _add_compose(commands)
     return parser
 
@@ -159,6 +160,24 @@ def _add_pack(commands: Parsers) -> None:
 def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
     parser.add_argument("--side", type=_positive, help="hold pictures at most N pixels a side")
+
+
+def _add_data(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "data",
+        help="say what is in a data set and what would spoil training on it",
+        description="Decode every picture and report format, parts, classes, balance, sizes, "
+        "unreadable files, exact duplicates and classes with too few pictures.",
+        epilog="examples:\n"
+        "  idlesight-models data ./my-pictures\n"
+        "  idlesight-models data cifar-10-python.tar.gz --json\n"
+        "  idlesight-models data ./imagenet --limit 20\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="folder or archive, see models/DATA.md")
+    parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(command=_lazily("models.datasets.commands", "data_command"))
 
 
 def _add_compose(commands: Parsers) -> None:

@@ -11,7 +11,9 @@ import functools
 import io
 import math
 import pickle
+import pickletools
 import tarfile
+import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -31,6 +33,7 @@ FILES_100 = {"train": ("train",), "test": ("test",)}
 META_10, META_100 = "batches.meta", "meta"
 LABELS = ("fine_labels", "labels")
 NAMES = ("fine_label_names", "label_names")
+MEMO_WRITES = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 ARCHIVES = ("cifar-10-python.tar.gz", "cifar-100-python.tar.gz")
 
 
@@ -69,7 +72,10 @@ def unpickle(content: bytes, source: Path) -> dict[str, object]:
         DatasetError: it is no pickle, or holds what a batch does not.
     """
     try:
-        loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in texts that are damaged anyway
+            _check_memo(content)
+            loaded = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except _Foreign as exc:
         raise DatasetError(
             f"{source} holds {exc}, which no CIFAR file does: do not use it, it may be an attack"
@@ -85,6 +91,13 @@ def unpickle(content: bytes, source: Path) -> dict[str, object]:
         }
     except ValueError as exc:
         raise DatasetError(f"{source} is no CIFAR file: {exc}") from exc
+
+
+def _check_memo(content: bytes) -> None:
+    """Refuse places in the unpickler's memo that ten bytes could make tens of gigabytes large."""
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content), start=1):
+        if opcode.name in MEMO_WRITES and (argument is None or argument > count):
+            raise pickle.UnpicklingError(f"memo entry {argument} after {count} instructions")
 
 
 class _Foreign(pickle.UnpicklingError):

@@ -1,6 +1,7 @@
 """The commands of `idlesight-models` that look into data sets and compose them."""
 
 import argparse
+import json
 from collections import Counter
 
 from rich.console import Console
@@ -8,6 +9,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from models.datasets.composition import plan, write
 from models.datasets.data_map import load_map
+from models.datasets.found import find
+from models.datasets.report import as_json, findings, table_of
+from models.datasets.survey import survey
+
+
+def data_command(options: argparse.Namespace) -> int:
+    """Say what is in a data set."""
+    found = find(options.data)
+    with _bar() as bar:
+        tasks = {name: bar.add_task(name, total=None) for name in found.parts}
+        result = survey(
+            found,
+            options.limit,
+            on_progress=lambda name, done, of: bar.update(tasks[name], completed=done, total=of),
+        )
+    if options.json:
+        print(json.dumps(as_json(result), ensure_ascii=False))
+        return 0
+    print(f"{result.path}: {result.format}\n")
+    Console(highlight=False).print(table_of(result))
+    print()
+    for line in findings(result):
+        print(line)
+    return 0
 
 
 def compose_command(options: argparse.Namespace) -> int:

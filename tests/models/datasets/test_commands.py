@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,22 +92,46 @@ def test_what_cannot_be_used_is_one_sentence_and_exit_code_2(
     assert sentence in line
 
 
-def test_train_export_and_evaluate_take_their_own_parts(
+def test_evaluate_takes_the_test_part_of_official_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pixels = official.pictures(240, side=28, seed=1)[..., 0] // 8
-    labels = [index % 10 for index in range(240)]
-    for picture, label in zip(pixels, labels, strict=True):
-        picture[:, 2 * label : 2 * label + 8] += 200
-    data = tmp_path / "mnist"
-    split = {"train": labels[:200], "test": labels[200:]}
-    official.write_idx(data, pixels[:200], pixels[200:], split, gz=True)
-    run, pack = str(tmp_path / "run"), str(tmp_path / "pack")
-    few = ["--limit", "12", "--side", "24"]
-    train = ["train", str(data), "--variants", "V1", "--epochs", "1", "--head-epochs", "1"]
-    assert main([*train, "--batch-size", "16", "--run", run, *few]) == 0
-    export = ["export", run, "--data", str(data), "--name", "digits", "--out", pack]
-    assert main([*export, *few]) == 0
-    capsys.readouterr()
-    assert main(["evaluate", str(data), "--pack", pack, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["pictures"] == 40
+    pixels = official.pictures(70)
+    official.write_cifar10(tmp_path / "c", pixels[:50], pixels[50:], range(10))
+    archive = official.archived(tmp_path / "c", tmp_path / "cifar-10-python.tar.gz")
+    assert main(["evaluate", str(archive), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pictures"] == 20
+    assert main(["evaluate", str(archive), "--json", "--limit", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["pictures"] == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "pictures", "--limit", "9"], "has 9 readable pictures"),
+        (["train", "pictures/test"], "'blue' has 4 readable pictures"),
+        (["train", "cifar"], "data_batch_2 is missing"),
+        (["evaluate", "train-only"], "has a train part and no test part"),
+    ],
+)
+def test_each_command_takes_its_own_part(
+    striped_folders: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(striped_folders, "train-only/train")
+    striped_folders.rename("whole")
+    shutil.copytree("whole", "pictures/train")
+    for file in Path("whole").glob("*/*"):
+        part = Path("pictures/test") / file.relative_to("whole")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if file.stem < "04":
+            shutil.copy(file, part)
+    pixels = official.pictures(20)
+    official.write_cifar10(Path("cifar"), pixels, pixels, range(10))
+    Path("cifar/data_batch_2").unlink()
+    assert main(arguments) == 2
+    assert sentence in capsys.readouterr().err.splitlines()[-1]

@@ -1,7 +1,10 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from models.datasets import find
+from models.datasets.composition import plan
 from models.datasets.data_map import MAPS, Source, load_map
 from models.errors import DataMapError
 
@@ -76,3 +79,28 @@ def test_a_missing_or_huge_map_is_refused(tmp_path: Path) -> None:
         load_map(tmp_path / "huge.yaml")
     with pytest.raises(DataMapError, match="cannot be read"):
         load_map(tmp_path)
+
+
+@pytest.mark.shared
+def test_photos_give_each_of_imagenets_classes_to_one_label_or_leave_it_out(shared: Path) -> None:
+    photos = load_map(Path("photos"))
+    everything = find(shared / "data" / "imagenet-samples").part("all").keys
+    assert len(everything) == 1000
+    placed = [
+        (one.part.keys[one.part.targets[one.index]], one.target.parts[1])
+        for one in plan(photos, shared / "data", ("test",))
+    ]
+    left_out = {source.name for source in photos.left_out}
+    assert sorted([synset for synset, _ in placed] + list(left_out)) == sorted(everything)
+    counts = Counter(label for _, label in placed)
+    assert (counts["dog"], counts["bird"], counts["cat"]) == (118, 59, 5)
+    home = load_map(Path("home"))
+    assert set(counts) == set(photos.labels) == set(home.labels)
+
+
+def test_home_takes_nothing_that_the_photographs_measure() -> None:
+    datasets = {
+        name: {one.dataset for sources in load_map(Path(name)).labels.values() for one in sources}
+        for name in ("home", "photos")
+    }
+    assert not datasets["home"] & datasets["photos"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from models.datasets.data_map import DataMap, Source
-from models.datasets.folders import SYNSET
 from models.datasets.found import TRAIN, WHOLE, Found, find
+from models.datasets.imagenet import synset
 from models.datasets.part import Part
 from models.errors import DataMapError, DatasetError
 
@@ -162,9 +162,13 @@ def _claim(claimed: dict[tuple[str, int], Source], source: Source, target: int) 
 
 
 def _class_index(source: Source, part: Part) -> int:
-    for names in (part.keys, part.labels, tuple(_synset(key) for key in part.keys)):
+    """Return the class of a name, or of the synset that both names begin with."""
+    for names in (part.keys, part.labels):
         if names.count(source.name) == 1:
             return names.index(source.name)
+    numbers = [synset(key) for key in part.keys]
+    if synset(source.name) and numbers.count(synset(source.name)) == 1:
+        return numbers.index(synset(source.name))
     close = difflib.get_close_matches(source.name, part.keys, n=1)
     proposal = f"did you mean {close[0]}?" if close else f"it has {', '.join(part.keys[:12])} …"
     raise DataMapError(f"{source.dataset} has no class {source.name!r}; {proposal}")
@@ -173,13 +177,8 @@ def _class_index(source: Source, part: Part) -> int:
 def _between(source: Source, part: Part) -> Iterator[int]:
     first, last = source.bounds or ("", "")
     for target, key in enumerate(part.keys):
-        if first <= _synset(key) <= last:
+        if first <= synset(key) <= last:
             yield target
-
-
-def _synset(key: str) -> str:
-    match = SYNSET.match(key)
-    return match[1] if match else ""
 
 
 def _share(take: int, part: Part, target: int, train: Part) -> int:

@@ -1,6 +1,5 @@
-"""Data sets that are pictures in folders: a folder a class, Food-101, ImageNet's trees."""
+"""Data sets that are pictures in folders: a folder a class, or Food-101."""
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,14 +8,6 @@ import numpy as np
 
 from models.datasets.part import SUFFIXES, Part
 from models.errors import DatasetError
-
-SYNSET = re.compile(r"^(n\d{8})(?:_|$)")
-"""A class of ImageNet: its WordNet number, alone or followed by its name."""
-
-SYNSET_NAMES = "LOC_synset_mapping.txt"
-VALIDATION_CLASSES = "LOC_val_solution.csv"
-CLASSES_FOLDER = Path("ILSVRC/Data/CLS-LOC")
-"""Where Kaggle's ImageNet archive has train/ and val/, below its two lists."""
 
 Loaders = Mapping[str, Callable[[], Part]]
 
@@ -38,7 +29,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def image_folder(root: Path, names: Mapping[str, str] | None = None) -> Part:
-    """Return the pictures of `root/<class>/`.
+    """Return the pictures of `root/<class>/`, or of `root/<class>/images/` as Tiny ImageNet has it.
 
     Args:
         root: a folder with one folder of pictures a class.
@@ -54,6 +45,8 @@ def image_folder(root: Path, names: Mapping[str, str] | None = None) -> Part:
     targets: list[int] = []
     for target, folder in enumerate(folders):
         pictures = pictures_in(folder)
+        if not pictures and (folder / "images").is_dir():
+            pictures = pictures_in(folder / "images")
         if not pictures:
             raise DatasetError(f"{folder} holds no pictures: add some or remove the folder")
         files += pictures
@@ -71,60 +64,20 @@ def food_101(root: Path, split: str) -> Part:
     """
     listing = root / "meta" / f"{split}.txt"
     entries = []
-    for number, line in enumerate(_lines(listing), start=1):
+    for number, line in enumerate(lines(listing), start=1):
         name, _, picture = line.partition("/")
         if not re.fullmatch(r"\w+", name) or not re.fullmatch(r"\w+", picture):
             raise DatasetError(f"{listing}, line {number}: {line!r:.80} is not <class>/<number>")
         entries.append((name, root / "images" / name / f"{picture}.jpg"))
-    return _of_classes(entries, listing)
+    return of_classes(entries, listing)
 
 
-def flat_synsets(root: Path) -> Part | None:
-    """Return pictures named `<synset>_….jpg` in one folder, or None where it holds others."""
-    entries = [(match[1], file) for file in pictures_in(root) if (match := SYNSET.match(file.stem))]
-    return _of_classes(entries, root) if len({name for name, _ in entries}) > 1 else None
-
-
-def synset_names(file: Path) -> dict[str, str]:
-    """Return each synset's first name; where two have the same, their numbers follow.
+def of_classes(entries: Sequence[tuple[str, Path]], source: Path) -> Part:
+    """Return files with their classes, sorted by both.
 
     Raises:
-        DatasetError: a line is not a synset and its names.
+        DatasetError: there are fewer than two classes.
     """
-    names: dict[str, str] = {}
-    for number, line in enumerate(_lines(file), start=1):
-        synset, _, called = line.partition(" ")
-        if not SYNSET.fullmatch(synset) or not called.strip():
-            raise DatasetError(f"{file}, line {number}: {line!r:.80} is not a synset and its names")
-        names[synset] = called.split(",")[0].strip()
-    often = {name for name in names.values() if list(names.values()).count(name) > 1}
-    return {key: f"{name} ({key})" if name in often else name for key, name in names.items()}
-
-
-def listed_validation(pictures: Path, listing: Path, train: Part) -> Part:
-    """Return ImageNet's validation pictures, which lie in one folder, by Kaggle's list of them.
-
-    Raises:
-        DatasetError: the list is not one, or has classes that the train part lacks.
-    """
-    target_of = {key: target for target, key in enumerate(train.keys)}
-    files: list[Path] = []
-    targets: list[int] = []
-    with listing.open(newline="", encoding="utf-8", errors="replace") as stream:
-        for row in csv.reader(stream):
-            if row[:1] == ["ImageId"]:
-                continue
-            name, synset = (row[0], row[1][:9]) if len(row) == 2 else ("", "")
-            if synset not in target_of or not re.fullmatch(r"\w+", name):
-                raise DatasetError(f"{listing}: {','.join(row)!r:.80} names no class of train/")
-            files.append(pictures / f"{name}.JPEG")
-            targets.append(target_of[synset])
-    if not files:
-        raise DatasetError(f"{listing} lists no pictures: download it again")
-    return Part(train.labels, np.array(targets, np.int64), tuple(files), keys=train.keys)
-
-
-def _of_classes(entries: Sequence[tuple[str, Path]], source: Path) -> Part:
     names = tuple(sorted({name for name, _ in entries}))
     if len(names) < 2:
         raise DatasetError(f"{source} names {len(names)} classes: at least two are needed")
@@ -134,7 +87,12 @@ def _of_classes(entries: Sequence[tuple[str, Path]], source: Path) -> Part:
     return Part(names, targets, tuple(file for _, file in ordered))
 
 
-def _lines(file: Path) -> Iterable[str]:
+def lines(file: Path) -> Iterable[str]:
+    """Return a list's lines that are not empty.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as exc:

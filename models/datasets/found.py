@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.datasets import cifar, folders, idx, svhn
+from models.datasets import cifar, folders, idx, imagenet, svhn
 from models.datasets.folders import Loaders
 from models.datasets.part import Part
 from models.errors import DatasetError
@@ -21,9 +21,14 @@ TEST_FOLDERS = ("test", "val", "validation", "valid")
 """What a test part's folder may be called; ImageNet's test/ has no classes, so val/ is taken."""
 
 NESTED = (
-    *(Path(name) for name in ("cifar-10-batches-py", "cifar-100-python", "food-101", "raw")),
-    *(Path(name, "raw") for name in ("MNIST", "FashionMNIST")),
-    *(Path(name) for name in cifar.ARCHIVES),
+    Path("cifar-10-batches-py"),
+    Path("cifar-100-python"),
+    Path("food-101"),
+    Path("raw"),
+    Path("tiny-imagenet-200"),
+    Path("MNIST", "raw"),
+    Path("FashionMNIST", "raw"),
+    *map(Path, cifar.ARCHIVES),
 )
 """What official archives unpack to, and how download tools store them; tried where the path
 itself holds none, archives last."""
@@ -93,6 +98,12 @@ def _in_folder(root: Path) -> Found | None:
             name: functools.partial(folders.food_101, root, name) for name in (TRAIN, TEST)
         }
         return Found(root, "Food-101", loaders)
+    if (root / imagenet.TINY_VALIDATION).is_file() and _has_folders(root / TRAIN):
+        loaders = {
+            TRAIN: functools.partial(imagenet.tiny_train, root),
+            TEST: functools.partial(imagenet.tiny_validation, root),
+        }
+        return Found(root, "Tiny ImageNet", loaders)
     return _divided(root)
 
 
@@ -109,17 +120,17 @@ def _nested(root: Path) -> Found | None:
 
 
 def _undivided(root: Path) -> Found:
-    if not folders.class_folders(root) and (flat := folders.flat_synsets(root)):
+    if not folders.class_folders(root) and (flat := imagenet.single_pictures(root)):
         return Found(root, "ImageNet pictures", {WHOLE: lambda: flat})
     return Found(root, "image folder", {WHOLE: functools.partial(folders.image_folder, root)})
 
 
 def _divided(root: Path) -> Found | None:
     """Return a folder that holds train/ and test/, or one of them, each a folder of classes."""
-    tree = root / folders.CLASSES_FOLDER
+    tree = root / imagenet.CLASSES_FOLDER
     base = tree if tree.is_dir() else root
-    mapping, listing = root / folders.SYNSET_NAMES, root / folders.VALIDATION_CLASSES
-    names = folders.synset_names(mapping) if mapping.is_file() else None
+    mapping, listing = root / imagenet.SYNSET_NAMES, root / imagenet.VALIDATION_CLASSES
+    names = imagenet.names_of(mapping) if mapping.is_file() else None
     train = base / TRAIN
     tests = [base / name for name in TEST_FOLDERS]
     loaders: dict[str, Callable[[], Part]] = {}
@@ -130,13 +141,13 @@ def _divided(root: Path) -> Found | None:
             loaders[TEST] = functools.partial(folders.image_folder, test, names)
             break
     if set(loaders) == {TRAIN} and listing.is_file():
-        loaders[TEST] = lambda: folders.listed_validation(base / "val", listing, loaders[TRAIN]())
+        loaders[TEST] = lambda: imagenet.kaggle_validation(base / "val", listing, loaders[TRAIN]())
     if not loaders:
         return None
     classes = [
         one for part in (train, *tests) if part.is_dir() for one in folders.class_folders(part)
     ]
-    synsets = all(folders.SYNSET.match(one.name) for one in classes)
+    synsets = all(imagenet.synset(one.name) for one in classes)
     return Found(root, "ImageNet folders" if synsets else "image folders", loaders)
 
 

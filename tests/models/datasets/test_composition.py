@@ -11,6 +11,7 @@ from models.cli import main
 from models.datasets.composition import plan, write
 from models.datasets.data_map import DataMap
 from models.errors import DataMapError, DatasetError
+from tests.models.datasets import official
 
 Tree = Callable[[dict[str, int]], Path]
 
@@ -89,6 +90,29 @@ def test_what_is_named_on_its_own_is_taken_out_of_ranges(tree: Tree) -> None:
         ("some", "photos-n00000002_2-00.png"),
         ("some", "photos-n00000003_3-00.png"),
     ]
+
+
+def test_a_synset_finds_its_class_whatever_name_follows_it(tree: Tree) -> None:
+    root = tree({"photos/train/n00000001": 1, "photos/train/n00000002_owl": 1})
+    data_map = a_map({"a": ["photos/n00000001_wren"], "b": ["photos/n00000002"]})
+    assert len(plan(data_map, root, ("train",))) == 2
+
+
+def test_classes_of_official_files_become_pictures(tmp_path: Path) -> None:
+    pixels = official.pictures(20)
+    official.write_cifar10(tmp_path / "sets" / "cifar10", pixels, pixels, range(10))
+    data_map = a_map({"pet": [{"cifar10/cat": 1}, "cifar10/dog"], "ship": ["cifar10/ship"]})
+    out = tmp_path / "out"
+    write(plan(data_map, tmp_path / "sets", ("train",)), out)
+    assert files(out) == [
+        "train/pet/cifar10-cat-00003.png",
+        "train/pet/cifar10-dog-00005.png",
+        "train/pet/cifar10-dog-00015.png",
+        "train/ship/cifar10-ship-00008.png",
+        "train/ship/cifar10-ship-00018.png",
+    ]
+    with Image.open(out / "train/pet/cifar10-dog-00015.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), pixels[15])
 
 
 def test_undivided_pictures_go_to_one_part_only(tree: Tree) -> None:

@@ -102,11 +102,39 @@ def test_kaggles_imagenet_has_names_and_a_listed_validation_part(tmp_path: Path)
     assert test.targets.tolist() == [2, 0]
     assert test.labels == train.labels
     listing.write_text("ImageId,PredictionString\nx,n99999999 1 2 3 4\n")
-    with pytest.raises(DatasetError, match="names no class of train/"):
+    with pytest.raises(DatasetError, match="is no picture and class of train/"):
         found.part(TEST)
     (tmp_path / "LOC_synset_mapping.txt").write_text("tench\n")
     with pytest.raises(DatasetError, match="line 1: 'tench' is not a synset and its names"):
         find(tmp_path)
+
+
+def test_tiny_imagenet_has_its_own_layout(tmp_path: Path) -> None:
+    root = tmp_path / "tiny-imagenet-200"
+    for place, synset in enumerate(SYNSETS):
+        (root / "train" / synset / "images").mkdir(parents=True)
+        for index, picture in enumerate(official.pictures(3, 64, place)):
+            official.save_jpeg(picture, root / "train" / synset / "images" / f"{index}.JPEG")
+        (root / "train" / synset / f"{synset}_boxes.txt").write_text("0.JPEG\t0\t0\t63\t63\n")
+    (root / "val" / "images").mkdir(parents=True)
+    for index, picture in enumerate(official.pictures(2, 64, 9)):
+        official.save_jpeg(picture, root / "val" / "images" / f"val_{index}.JPEG")
+    listing = root / "val" / "val_annotations.txt"
+    listing.write_text(
+        f"val_0.JPEG\t{SYNSETS[2]}\t0\t32\t44\t62\nval_1.JPEG\t{SYNSETS[0]}\t1\t2\t3\t4\n"
+    )
+    words = "n00001740\tentity\nn01440764\ttench, Tinca tinca\nn02012849\tcrane\nn03126707\tcrane\n"
+    (root / "words.txt").write_text(words)
+    for path in (tmp_path, root):
+        found = find(path)
+        assert (found.format, found.parts) == ("Tiny ImageNet", (TRAIN, TEST))
+        assert found.part(TRAIN).labels == ("tench", "crane (n02012849)", "crane (n03126707)")
+        assert found.part(TEST).targets.tolist() == [2, 0]
+        assert len(read_dataset(path, TRAIN, 96)) == 9
+        assert len(read_dataset(path, TEST, 96)) == 2
+    listing.write_text("../../x.JPEG\tn01440764\n")
+    with pytest.raises(DatasetError, match="is no picture and class of train/"):
+        find(root).part(TEST)
 
 
 def test_one_folder_of_pictures_named_by_synset(tmp_path: Path) -> None:

@@ -66,7 +66,12 @@ class Found:
                 f"{self.path} has a {only} part and no {name} part: add {name}/, or give the "
                 f"{only} part's own folder"
             )
-        return loader()
+        part = loader()
+        if not len(part):
+            raise DatasetError(
+                f"{self.path} holds no pictures in its {name} part: download it again"
+            )
+        return part
 
 
 def find(path: Path) -> Found:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from models.dataset import Dataset
 from models.datasets.found import find
-from models.datasets.part import Part, square
+from models.datasets.part import Bytes, Ints, Part, square
 from models.errors import DatasetError, PictureError
 
 logger = logging.getLogger(__name__)
@@ -65,24 +65,15 @@ def read_dataset(
     target_of = _target_of(listed, labels, path)
     side = min(largest_side, usual_side(listed))
     _check_memory(path, listed, side)
-    pixels = np.empty((len(listed), 3, side, side), np.uint8)
-    kept: list[int] = []
-    unreadable = 0
-    for index, result in decode(listed, lambda picture: square(picture, side), side, on_progress):
-        if isinstance(result, PictureError):
-            unreadable += 1
-            if unreadable <= NAMED:
-                logger.warning("left out %s", result)
-            continue
-        pixels[len(kept)] = result.transpose(2, 0, 1)
-        kept.append(index)
-    if unreadable > NAMED:
-        logger.warning("left out %d more that cannot be read", unreadable - NAMED)
+    if listed.pixels is not None and listed.pixels.shape[1:3] == (side, side):
+        pixels = np.ascontiguousarray(listed.pixels.transpose(0, 3, 1, 2))  # (N, 3, S, S)
+        on_progress(len(listed), len(listed))
+        return Dataset(pixels, target_of[listed.targets], labels or listed.labels, listed.files)
+    pixels, kept = _decoded(listed, side, on_progress)
     if not kept:
         raise DatasetError(f"{path} holds no picture that can be read")
-    targets = target_of[listed.targets[kept]]
     files = tuple(listed.files[index] for index in kept)
-    return Dataset(pixels[: len(kept)], targets, labels or listed.labels, files)
+    return Dataset(pixels, target_of[listed.targets[kept]], labels or listed.labels, files)
 
 
 def decode(
@@ -142,7 +133,27 @@ def free_memory_bytes() -> int | None:
         return None
 
 
-def _target_of(part: Part, labels: Sequence[str] | None, path: Path) -> np.ndarray:
+def _decoded(
+    listed: Part, side: int, on_progress: Callable[[int, int], None]
+) -> tuple[Bytes, list[int]]:
+    """Return the pictures that can be decoded, (n, 3, side, side), and which they are."""
+    pixels = np.empty((len(listed), 3, side, side), np.uint8)
+    kept: list[int] = []
+    unreadable = 0
+    for index, result in decode(listed, lambda picture: square(picture, side), side, on_progress):
+        if isinstance(result, PictureError):
+            unreadable += 1
+            if unreadable <= NAMED:
+                logger.warning("left out %s", result)
+            continue
+        pixels[len(kept)] = result.transpose(2, 0, 1)
+        kept.append(index)
+    if unreadable > NAMED:
+        logger.warning("left out %d more that cannot be read", unreadable - NAMED)
+    return pixels[: len(kept)], kept
+
+
+def _target_of(part: Part, labels: Sequence[str] | None, path: Path) -> Ints:
     """Return the index among `labels` of each of the part's classes."""
     if labels is None:
         return np.arange(len(part.labels))

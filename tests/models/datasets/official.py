@@ -60,7 +60,7 @@ def archived(folder: Path, archive: Path) -> Path:
 
 def planes(pixels: Pixels) -> Pixels:
     """Return pictures as CIFAR's rows of red, green and blue planes, (N, 3072)."""
-    return pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1)
+    return pixels.transpose(0, 3, 1, 2).reshape(len(pixels), 3 * pixels.shape[1] * pixels.shape[2])
 
 
 def batch(held: Mapping[str, object]) -> bytes:

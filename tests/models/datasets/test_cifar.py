@@ -145,6 +145,12 @@ def test_a_wrong_file_is_named_in_one_sentence(
     assert str(folder / name) in str(refused.value)
 
 
+def test_a_part_without_pictures_is_refused(tmp_path: Path) -> None:
+    official.write_cifar10(tmp_path / "c", TRAIN_PIXELS, TEST_PIXELS[:0], range(10))
+    with pytest.raises(DatasetError, match="holds no pictures in its test part"):
+        read_dataset(tmp_path / "c", TEST, 96)
+
+
 def test_truncated_and_foreign_archives_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "cifar-10-batches-py"
     official.write_cifar10(folder, TRAIN_PIXELS, TEST_PIXELS, range(10))

@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_reproduce(commands)
     _add_pack(commands)
+    _add_data(commands)
+    _add_compose(commands)
     return parser
 
 
@@ -82,7 +84,8 @@ def _add_train(commands: Parsers) -> None:
         "  idlesight-models train ./pictures --pretrained mobilenet_v2_0.35.npz --recipe paper\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, help="folder of class folders")
+    parser.add_argument("data", type=Path, help="data set, of which the train part is taken")
+    _add_reading(parser)
     parser.add_argument(
         "--variants", type=_names, default=("V1", "V2", "V3"), help="(default: V1,V2,V3)"
     )
@@ -156,7 +159,8 @@ def _add_export(commands: Parsers) -> None:
         "choose the rule on the run's validation part and write the pack.",
     )
     parser.add_argument("run", type=Path, help="folder of the training run")
-    parser.add_argument("--data", type=Path, required=True, help="the folder it was trained on")
+    parser.add_argument("--data", type=Path, required=True, help="the data it was trained on")
+    _add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
     parser.add_argument(
         "--trunk", type=Path, help="also write the last variant's trunk, to train others from"
@@ -187,7 +191,7 @@ def _add_evaluate(commands: Parsers) -> None:
         "  idlesight-models evaluate ./cifar10/test --k 1 --rule paper --limit 1000 --json\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, help="folder of class folders named as the labels")
+    parser.add_argument("data", type=Path, help="data set, of which the test part is taken")
     parser.add_argument("--pack", type=Path, help="folder or zip (default: the pack shipped)")
     parser.add_argument("--k", type=_positive, help="scores an answer keeps (default: the pack's)")
     parser.add_argument("--rule", choices=get_args(Rule), help="(default: the pack's)")
@@ -250,6 +254,49 @@ def _add_pack(commands: Parsers) -> None:
     parser = commands.add_parser("pack", help="verify a pack and say what is in it")
     parser.add_argument("pack", type=Path, nargs="?", help="folder or zip (default: as shipped)")
     parser.set_defaults(command=_pack)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
+    parser.add_argument("--side", type=_positive, help="hold pictures at most N pixels a side")
+
+
+def _add_data(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "data",
+        help="say what is in a data set and what would spoil training on it",
+        description="Decode every picture and report format, parts, classes, balance, sizes, "
+        "unreadable files, exact duplicates and classes with too few pictures.",
+        epilog="examples:\n"
+        "  idlesight-models data ./my-pictures\n"
+        "  idlesight-models data cifar-10-python.tar.gz --json\n"
+        "  idlesight-models data ./imagenet --limit 20\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="folder or archive, see models/DATA.md")
+    parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(command=_lazily("models.datasets.commands", "data_command"))
+
+
+def _add_compose(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "compose",
+        help="make a data set of your labels from the classes of others",
+        description="Write train/ and test/, a folder a label, of the pictures that a data map "
+        "names: hard links where the file system allows. A stopped run goes on where it was.",
+        epilog="examples:\n"
+        "  idlesight-models compose home --root ./datasets --out ./datasets/home\n"
+        "  idlesight-models compose my-map.yaml --root ./datasets --out ./mine --split test\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("map", type=Path, help="YAML file, or a shipped map: home, photos")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    parser.add_argument(
+        "--split", choices=("train", "test", "both"), help="parts to write (default: the map's)"
+    )
+    parser.set_defaults(command=_lazily("models.datasets.commands", "compose_command"))
 
 
 def _specs(options: argparse.Namespace) -> int:

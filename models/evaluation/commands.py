@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from models.dataset import read_image_folder
+from models.datasets import TEST, read_dataset
 from models.evaluation.accuracy import SubsetAccuracy, scores_of, subset_accuracies
-from models.evaluation.study import first_of_each_class
 from models.pack import load_pack
 
 
@@ -23,14 +22,14 @@ def evaluate_command(options: argparse.Namespace) -> int:
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         names = ["pictures", *(entry.name for entry in pack.manifest.variants)]
         tasks = {name: bar.add_task(name, total=None) for name in names}
-        dataset = read_image_folder(
+        dataset = read_dataset(
             options.data,
+            TEST,
             pack.largest_resolution,
             labels=pack.labels,
+            limit=options.limit,
             on_progress=lambda done, of: bar.update(tasks["pictures"], completed=done, total=of),
         )
-        if options.limit:
-            dataset = first_of_each_class(dataset, options.limit)
         scores = scores_of(
             pack,
             dataset,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.dataset import Dataset, read_image_folder
+from models.datasets import TEST, read_dataset
 from models.evaluation.outcomes import Outcome, every_subset, outcomes
 from models.evaluation.paper import TITLES
 from models.evaluation.score_cache import ScoreCache, fingerprint
@@ -116,14 +116,14 @@ def read_study(
         DatasetError: the folder cannot be used.
         CacheError: the cache cannot be used.
     """
-    dataset = read_image_folder(
+    dataset = read_dataset(
         test_pictures,
+        TEST,
         pack.largest_resolution,
         labels=pack.labels,
+        limit=limit,
         on_progress=lambda done, of: on_progress(f"{pack.name} pictures", done, of),
     )
-    if limit is not None:
-        dataset = first_of_each_class(dataset, limit)
     data_fingerprint = fingerprint(dataset)
     family, left_out = family_of(pack.manifest.variants)
     scores = {
@@ -163,11 +163,3 @@ def family_of(
     family = family[:LARGEST_FAMILY]
     names = {entry.name for entry in family}
     return tuple(family), tuple(entry.name for entry in entries if entry.name not in names)
-
-
-def first_of_each_class(dataset: Dataset, limit: int) -> Dataset:
-    """Return the first so many pictures of each class, in the order of the data set."""
-    chosen = [
-        np.flatnonzero(dataset.targets == target)[:limit] for target in range(len(dataset.labels))
-    ]
-    return dataset.subset(np.sort(np.concatenate(chosen)))

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from models.dataset import Dataset, read_image_folder, split_validation
+from models.dataset import Dataset, split_validation
+from models.datasets import TRAIN, read_dataset
 from models.pack import Pack, write_pack
 from models.specs import spec_of
 from models.training.errors import CheckpointError
@@ -38,7 +39,7 @@ def train_command(options: argparse.Namespace) -> int:
     keep_freed_memory()
     with threads(options.threads), shown_progress() as on_progress:
         largest = max(spec_of(name).resolution for name in options.variants)
-        dataset = _read(options.data, largest, None, on_progress)
+        dataset = _read(options, largest, None, on_progress)
         run = Run(options.run)
         recipe, pretrained = _recipe(options, dataset)
         split_validation(dataset, recipe.validation_share, recipe.seed)  # fails before the work
@@ -86,7 +87,7 @@ def export_command(options: argparse.Namespace) -> int:
         raise CheckpointError(f"{options.run} has no finished variant yet: let `train` end first")
     largest = max(one.network.spec.resolution for one in trained)
     with shown_progress() as on_progress:
-        dataset = _read(options.data, largest, trained[0].labels, on_progress)
+        dataset = _read(options, largest, trained[0].labels, on_progress)
         pack = _write(trained, dataset, recipe, on_progress, _metadata(options), options.out)
     if options.trunk:
         save_trunk(trained[-1].network, options.trunk)
@@ -96,12 +97,17 @@ def export_command(options: argparse.Namespace) -> int:
 
 
 def _read(
-    data: Path, largest_side: int, labels: tuple[str, ...] | None, on_progress: OnProgress
+    options: argparse.Namespace,
+    largest_side: int,
+    labels: tuple[str, ...] | None,
+    on_progress: OnProgress,
 ) -> Dataset:
-    return read_image_folder(
-        data,
-        largest_side,
+    return read_dataset(
+        options.data,
+        TRAIN,
+        min(largest_side, options.side or largest_side),
         labels=labels,
+        limit=options.limit,
         on_progress=lambda n, of: on_progress(Progress("pictures", n, of)),
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from models.dataset import SUFFIXES
+from models.datasets.part import SUFFIXES
 from models.errors import DatasetError
 from models.evaluation.bandwidth import frame_sizes
 from models.evaluation.latency_run import TIMED, LatencyRun, find_subjects, measure_once

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.cli import main
-from models.dataset import read_image_folder
+from models.datasets import TEST, read_dataset
 from models.evaluation.accuracy import ensemble_accuracy, scores_of, subset_accuracies
 from models.pack import load_pack
 
@@ -55,7 +55,7 @@ def test_evaluate_reports_what_the_files_of_the_shipped_pack_say(
     assert main(["evaluate", str(tmp_path), "--limit", "3", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["pictures"] == 6
-    dataset = read_image_folder(tmp_path, pack.largest_resolution, labels=pack.labels)
+    dataset = read_dataset(tmp_path, TEST, pack.largest_resolution, labels=pack.labels)
     dataset = dataset.subset(np.array([0, 1, 2, 4, 5, 6]))
     scores = scores_of(pack, dataset)
     right = {name: float((one.argmax(1) == dataset.targets).mean()) for name, one in scores.items()}

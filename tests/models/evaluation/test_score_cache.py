@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.dataset import Dataset, read_image_folder
+from models.dataset import Dataset
+from models.datasets import TEST, read_dataset
 from models.evaluation import score_cache
 from models.evaluation.accuracy import scores_of
 from models.evaluation.score_cache import CacheError, ScoreCache, fingerprint
@@ -12,7 +13,7 @@ from models.pack import Pack
 
 @pytest.fixture
 def dataset(tiny_pack: Pack, labelled_pictures: Path) -> Dataset:
-    return read_image_folder(labelled_pictures, 32, labels=tiny_pack.labels)
+    return read_dataset(labelled_pictures, TEST, 32, labels=tiny_pack.labels)
 
 
 def never(_done: int, _of: int) -> None:

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.dataset import read_image_folder
+from models.datasets import TEST, read_dataset
 from models.evaluation.accuracy import scores_of, subset_accuracies
 from models.evaluation.score_cache import ScoreCache
-from models.evaluation.study import LARGEST_FAMILY, family_of, first_of_each_class, read_study
+from models.evaluation.study import LARGEST_FAMILY, family_of, read_study
 from models.manifest import VariantEntry
 from models.pack import Pack
 
@@ -24,7 +24,7 @@ def test_a_study_is_as_accurate_as_its_pack(
     tiny_pack: Pack, labelled_pictures: Path, tmp_path: Path
 ) -> None:
     study = read_study(tiny_pack, labelled_pictures, ScoreCache(tmp_path / "cache"))
-    dataset = read_image_folder(labelled_pictures, 32, labels=tiny_pack.labels)
+    dataset = read_dataset(labelled_pictures, TEST, 32, labels=tiny_pack.labels)
     expected = subset_accuracies(
         scores_of(tiny_pack, dataset), {"V1": 0.6, "V2": 1.0}, dataset.targets, 2, "residual"
     )
@@ -33,15 +33,6 @@ def test_a_study_is_as_accurate_as_its_pack(
     assert set(map(tuple, map(sorted, study.subsets))) == {("V1",), ("V2",), ("V1", "V2")}
     again = study.together(k=2, rule="residual")
     np.testing.assert_array_equal(again.right, study.everyone.right)
-
-
-def test_a_limit_takes_the_first_pictures_of_each_class(
-    tiny_pack: Pack, labelled_pictures: Path, tmp_path: Path
-) -> None:
-    study = read_study(tiny_pack, labelled_pictures, ScoreCache(tmp_path / "cache"), limit=3)
-    assert np.bincount(study.targets).tolist() == [3] * 10
-    dataset = first_of_each_class(read_image_folder(labelled_pictures, 32), 2)
-    assert [file.stem for file in dataset.files] == ["0", "1"] * 10
 
 
 @pytest.mark.parametrize(
@@ -63,3 +54,10 @@ def test_a_family_is_of_one_precision_and_not_too_large(
     family, others = family_of(entries)
     assert [one.name for one in family] == names.split()
     assert list(others) == left_out.split()
+
+
+def test_a_limit_takes_the_first_pictures_of_each_class(
+    tiny_pack: Pack, labelled_pictures: Path, tmp_path: Path
+) -> None:
+    study = read_study(tiny_pack, labelled_pictures, ScoreCache(tmp_path / "cache"), limit=3)
+    assert np.bincount(study.targets).tolist() == [3] * 10

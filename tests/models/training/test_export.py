@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.dataset import Dataset, read_image_folder
+from models.dataset import Dataset
+from models.datasets import TRAIN, read_dataset
 from models.pack import write_pack
 from models.runtime import Classifier
 from models.specs import VARIANTS
@@ -18,7 +19,7 @@ from models.training.run import Trained
 
 @pytest.fixture
 def dataset(striped_folders: Path) -> Dataset:
-    return read_image_folder(striped_folders, 96)
+    return read_dataset(striped_folders, TRAIN, 96)
 
 
 @pytest.fixture

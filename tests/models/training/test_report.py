@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.dataset import Dataset, read_image_folder
+from models.dataset import Dataset
+from models.datasets import TRAIN, read_dataset
 from models.specs import spec_of
 from models.training.inspection import Suspect
 from models.training.network import Variant
@@ -16,7 +17,7 @@ from models.training.run import Trained
 
 @pytest.fixture
 def dataset(striped_folders: Path) -> Dataset:
-    return read_image_folder(striped_folders, 96)
+    return read_dataset(striped_folders, TRAIN, 96)
 
 
 def test_the_family_is_inspected_on_what_was_held_out(dataset: Dataset) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.dataset import Dataset, read_image_folder
+from models.dataset import Dataset
+from models.datasets import TRAIN, read_dataset
 from models.training import trainer as training
 from models.training.augment import Augmentation
 from models.training.errors import CheckpointError, TrainingError
@@ -30,7 +31,7 @@ RECIPE = Recipe(
 
 @pytest.fixture
 def dataset(striped_folders: Path) -> Dataset:
-    return read_image_folder(striped_folders, 96)
+    return read_dataset(striped_folders, TRAIN, 96)
 
 
 def _opened(folder: Path, recipe: Recipe, dataset: Dataset) -> Run:

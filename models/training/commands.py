@@ -87,8 +87,8 @@ def export_command(options: argparse.Namespace) -> int:
             licence=options.licence,
             k=options.k,
             alpha=options.alpha,
-            on_rule=lambda rule, accuracy: on_progress(
-                Progress(f"rule {rule}", 1, 1, f"{accuracy:.2%} of validation")
+            on_figures=lambda one: on_progress(
+                Progress(one.label, 1, 1, f"{one.subsets_top_1:.2%} of validation")
             ),
         )
     pack = write_pack(

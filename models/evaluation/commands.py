@@ -132,6 +132,7 @@ def _row(one: Figures, chosen: Figures) -> dict[str, Any]:
         "subsets_top_1": one.subsets_top_1,
         "negative_log_likelihood": one.negative_log_likelihood,
         "calibration_error": one.calibration_error,
+        "early": one.early,
         "chosen": one is chosen,
     }
 
@@ -139,12 +140,13 @@ def _row(one: Figures, chosen: Figures) -> dict[str, Any]:
 def _rules_table(title: str, figures: Sequence[Figures], chosen: Figures) -> Table:
     table = Table(
         title=title,
-        caption="any two: mean over all subsets of two or more · confidence: of the winner, "
-        "its negative log-likelihood and expected calibration error · ◀ what an export chooses",
+        caption="≥ 2: top-1, mean over all subsets of two or more · −ln p: negative log-likelihood "
+        "· ECE: expected calibration error of the confidence · early: certain without one of the "
+        "answers · ◀ what an export chooses",
     )
     table.add_column("rule")
     table.add_column("weights")
-    for column in ("top-1", "any two", "−ln p", "ECE"):
+    for column in ("top-1", "≥ 2", "−ln p", "ECE", "early"):
         table.add_column(column, justify="right")
     table.add_column("")
     for one in figures:
@@ -155,6 +157,7 @@ def _rules_table(title: str, figures: Sequence[Figures], chosen: Figures) -> Tab
             f"{one.subsets_top_1:.2%}",
             f"{one.negative_log_likelihood:.4f}",
             f"{one.calibration_error:.4f}",
+            f"{one.early:.1%}",
             "◀" if one is chosen else "",
         )
     return table

@@ -2,13 +2,15 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from models.certainty import outlook
 from models.cli import main
-from models.ensemble import softmax
+from models.ensemble import Answer, compress, softmax
 from models.evaluation.ballots import CHUNK_SCORES, COMPARED_RULES, ComparedRule, Ints, Scores
 from models.evaluation.rules import (
     LEAST_WEIGHT,
@@ -23,6 +25,7 @@ from models.evaluation.rules import (
     weightings,
 )
 from models.pack import load_pack
+from models.rules import Rule
 from models.specs import VARIANTS
 
 EVEN = Weighting("even", (1.0, 1.0))
@@ -110,6 +113,24 @@ def test_many_pictures_are_measured_in_parts_and_progress_is_told() -> None:
         np.testing.assert_array_equal(one.right[size:], part.right)
 
 
+@pytest.mark.parametrize("rule", get_args(Rule))
+def test_early_is_how_often_the_outlook_without_one_answer_is_certain(rule: Rule) -> None:
+    scores, targets = seen([4.0, 4.0, 4.0], count=200)
+    weights = (0.6, 0.8, 1.0)
+    (found,) = compare(scores, targets, [Weighting("w", weights)], 2, rules=[rule])
+    certain = 0
+    for picture in range(200):
+        answers = [
+            Answer(*compress(of_one[picture], 2), weight)
+            for of_one, weight in zip(scores, weights, strict=True)
+        ]
+        for late in range(3):
+            came = [answer for index, answer in enumerate(answers) if index != late]
+            certain += outlook(came, [weights[late]], 5, rule) is not None
+    assert 0 < certain < 600
+    assert found.early == pytest.approx(certain / 600)
+
+
 def test_calibration_error_is_the_mean_gap_between_accuracy_and_confidence() -> None:
     right = np.array([True, True, True, False] * 5)
     assert calibration_error(np.full(20, 0.75), right) == pytest.approx(0)
@@ -121,7 +142,7 @@ def test_calibration_error_is_the_mean_gap_between_accuracy_and_confidence() -> 
 def figures(rule: ComparedRule, right: list[float], likelihood: float) -> Figures:
     shares = np.array(right)
     mean = float(shares.mean())
-    return Figures(rule, EVEN, mean, mean, likelihood, 0.0, shares)
+    return Figures(rule, EVEN, mean, mean, likelihood, 0.0, 0.0, shares)
 
 
 def test_the_more_accurate_wins_and_of_hardly_different_ones_the_better_calibrated() -> None:
@@ -130,6 +151,11 @@ def test_the_more_accurate_wins_and_of_hardly_different_ones_the_better_calibrat
     hardly = figures("product", [0.0] * 3 + [1.0] * 97, 0.2)
     assert best([worse, accurate]) is accurate
     assert best([worse, accurate, hardly]) is hardly
+
+
+def test_of_equals_the_rule_that_states_its_own_probability_wins() -> None:
+    paper, residual = figures("paper", [1.0, 0.0], 0.3), figures("residual", [1.0, 0.0], 0.3)
+    assert best([paper, residual]) is residual
 
 
 def test_a_rule_that_no_pack_can_name_is_never_best() -> None:

@@ -2,12 +2,12 @@
 
 Pure: `now_s` comes in, decisions come out; whoever calls publishes them and keeps the clock.
 
-A frame ends exactly once, on the first of: every node it waits for has answered; none of them can
-change the winner or the status any more, whatever they answer; its deadline; being the oldest when
-too many wait. It waits for the nodes that worked when it was published. A
-node that vanishes is no longer waited for; one that was not waited for still counts if its
-answer comes in time. A frame nobody was expected to answer is open until its deadline all the
-same, because a node may just be waking up.
+A frame ends exactly once, on the first of: every node it waits for has answered; those that have
+not can change neither the winner nor the status, whatever they answer; its deadline; being the
+oldest when too many wait. It waits for the nodes that worked when it was published. A node that
+vanishes is no longer waited for; one that was not waited for still counts if its answer comes in
+time. A frame nobody was expected to answer is open until its deadline all the same, because a
+node may just be waking up.
 """
 
 from collections import Counter, OrderedDict

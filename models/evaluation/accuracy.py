@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.dataset import Dataset
-from models.evaluation.ballots import STATED_BY, Sent, cast, chunks
+from models.evaluation.ballots import STATED_BY, Sent, ballots_of, chunks
 from models.pack import Pack
 from models.preprocess import resize
 from models.rules import Rule
@@ -98,8 +98,8 @@ def subset_accuracies(
     confidence: defaultdict[tuple[int, ...], float] = defaultdict(float)
     for chunk in chunks(*next(iter(scores.values())).shape):
         sent = Sent.of(np.stack([one[chunk] for one in scores.values()]), k)
-        ranked = cast(sent, rule).subsets(in_order)
-        stated = cast(sent, STATED_BY[rule]).subsets(in_order)
+        ranked = ballots_of(sent, rule).subsets(in_order)
+        stated = ballots_of(sent, STATED_BY[rule]).subsets(in_order)
         for (subset, sums), (_, stating) in zip(ranked, stated, strict=True):
             winners = sums.winners()
             right[subset] += int((winners == targets[chunk]).sum())

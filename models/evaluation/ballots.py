@@ -1,7 +1,7 @@
 """What each variant's answer adds to each class, for many pictures at once.
 
 The same arithmetic as `models.ensemble`, on dense arrays: every rule adds per class, so what any
-set of variants says together is the sum of their ballots. Cast once, they serve every subset.
+set of variants says together is the sum of their ballots. Computed once, they serve every subset.
 """
 
 from collections.abc import Iterator, Sequence
@@ -152,7 +152,7 @@ class Ballots:
         return Sums(self.rule, rise, sums.level + self.level[index] * weight, sums.weight + weight)
 
 
-def cast(sent: Sent, rule: ComparedRule) -> Ballots:
+def ballots_of(sent: Sent, rule: ComparedRule) -> Ballots:
     """Return the ballots of what was sent, as `rule` reads them."""
     class_count = sent.scores.shape[-1]
     if rule == "paper":

@@ -24,7 +24,7 @@ from models.evaluation.ballots import (
     Scores,
     Sent,
     Sums,
-    cast,
+    ballots_of,
     chunks,
 )
 from models.rules import Rule
@@ -41,7 +41,7 @@ LEAST_WEIGHT = 1e-3
 """Of a variant that is no better than chance, beside the best one's 1."""
 
 
-class Sized(Protocol):
+class Shaped(Protocol):
     """A variant as Eq. 1 sees it."""
 
     @property
@@ -115,7 +115,7 @@ class Choice:
 
 
 def weightings(
-    variants: Sequence[Sized], accuracies: Sequence[float], class_count: int
+    variants: Sequence[Shaped], accuracies: Sequence[float], class_count: int
 ) -> list[Weighting]:
     """Return the ways to weigh these variants, those left out that only repeat another.
 
@@ -179,7 +179,9 @@ def compare(
     measured = {(rule, one.name): _Measured(count) for rule in rules for one in candidates}
     for chunk in chunks(count, class_count):
         sent = Sent.of(np.stack([one[chunk] for one in scores]), k)
-        ballots = {rule: cast(sent, rule) for rule in {*rules, *(STATED_BY[r] for r in rules)}}
+        ballots = {
+            rule: ballots_of(sent, rule) for rule in {*rules, *(STATED_BY[r] for r in rules)}
+        }
         right = targets[chunk]
         for rule in rules:
             for one in candidates:
@@ -199,7 +201,7 @@ def compare(
 def choose(
     scores: Sequence[Scores],
     targets: Ints,
-    variants: Sequence[Sized],
+    variants: Sequence[Shaped],
     k: int,
     *,
     alpha: float | None = None,
@@ -224,10 +226,8 @@ def choose(
     for one in figures:
         on_figures(one)
     chosen = best(figures)
-    for rule in get_args(Rule):
-        if rule == chosen.rule:
-            return Choice(rule, chosen.weighting.weights, chosen.weighting.alpha)
-    raise AssertionError(f"{chosen.rule} is no pack's rule")
+    rule: Rule = next(rule for rule in get_args(Rule) if rule == chosen.rule)
+    return Choice(rule, chosen.weighting.weights, chosen.weighting.alpha)
 
 
 def best(figures: Sequence[Figures]) -> Figures:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from models.ensemble import Answer, combine, compress, scatter, softmax, top_k
-from models.evaluation.ballots import CHUNK_SCORES, Scores, Sent, cast, chunks
+from models.evaluation.ballots import CHUNK_SCORES, Scores, Sent, ballots_of, chunks
 from models.rules import Rule
 
 every_rule = pytest.mark.parametrize("rule", get_args(Rule))
@@ -33,7 +33,7 @@ def test_sums_of_many_pictures_are_what_combine_returns_of_each(
     weights = data.draw(
         st.lists(st.sampled_from([0.3, 0.5, 1.0, 1.7]), min_size=variants, max_size=variants)
     )
-    found = dict(cast(Sent.of(scores, k), rule).subsets(weights))
+    found = dict(ballots_of(Sent.of(scores, k), rule).subsets(weights))
     assert set(found) == {
         subset for size in range(variants) for subset in combinations(range(variants), size + 1)
     }
@@ -52,7 +52,7 @@ def test_sums_of_many_pictures_are_what_combine_returns_of_each(
 @every_rule
 def test_ties_go_to_the_lower_class_as_everywhere(rule: Rule) -> None:
     scores = np.array([[[0.1, 0.2, 0.7]], [[0.1, 0.7, 0.2]]], np.float32)
-    assert cast(Sent.of(scores, 1), rule).together([1.0, 1.0]).winners().tolist() == [1]
+    assert ballots_of(Sent.of(scores, 1), rule).together([1.0, 1.0]).winners().tolist() == [1]
 
 
 @settings(deadline=None)
@@ -74,7 +74,7 @@ def test_logits_are_scattered_with_0_for_the_absent_and_averaged() -> None:
         logits = np.log(row) - np.log(row).mean()
         _, indices = top_k(row, 2)
         expected += weight / 4 * softmax(scatter(logits[[indices]], indices[np.newaxis], 4)[0])
-    sums = cast(Sent.of(scores, 2), "logits").together([1.0, 3.0])
+    sums = ballots_of(Sent.of(scores, 2), "logits").together([1.0, 3.0])
     assert_allclose([sums.probability(np.array([label]))[0] for label in range(4)], expected)
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-from benchmarks.combining import combining, message_size
+from benchmarks.combining import certainty, combining, message_size
 from benchmarks.family_training import family_training
 from benchmarks.result_latency import result_latency
 from benchmarks.rows import show
@@ -16,7 +16,7 @@ def main() -> int:
     load = os.getloadavg()[0]
     if load > 0.5 * (os.cpu_count() or 1):
         print(f"note: the machine is busy (load {load:.1f}), figures are worse than they are")
-    rows = [*message_size(), *combining()]
+    rows = [*message_size(), *combining(), *certainty()]
     if shutil.which("mosquitto") or os.access("/usr/sbin/mosquitto", os.X_OK):
         rows += result_latency()
     else:

@@ -4,34 +4,29 @@ from collections.abc import Sequence
 
 from broker.payloads import Contributor, LabelScore, Result
 from gateway.collector import Decision
+from gateway.confidence import stated, status_of
 from models.ensemble import top_k
 
 # The winner and what it might have been instead; more only makes every message longer.
 TOP_COUNT = 3
 
 
-def build_result(
-    decision: Decision, labels: Sequence[str], *, min_confidence: float, pack: str
-) -> Result:
+def build_result(decision: Decision, labels: Sequence[str], *, pack: str) -> Result:
     """Return the result to publish.
 
     Args:
         decision: how the frame ended.
         labels: the pack's, C of them.
-        min_confidence: below it the result is `unsure`.
         pack: the pack's name.
     """
     top = _top(decision, labels)
     confidence = top[0].score if top else None
-    if confidence is None:
-        status = "no_answer"
-    else:
-        status = "answered" if confidence >= min_confidence else "unsure"
+    required = decision.ticket.min_confidence
     return Result(
         camera=decision.ticket.camera,
         frame=decision.ticket.frame,
         captured_at=decision.ticket.captured_at,
-        status=status,
+        status="no_answer" if confidence is None else status_of(confidence, required),
         label=top[0].label if top else None,
         confidence=confidence,
         top=top,
@@ -53,10 +48,6 @@ def _top(decision: Decision, labels: Sequence[str]) -> list[LabelScore]:
         return []
     _, ranking = top_k(decision.scores, min(TOP_COUNT, len(labels)))
     return [
-        LabelScore(label=labels[index], score=_share(decision.probabilities[index]))
+        LabelScore(label=labels[index], score=stated(decision.probabilities[index]))
         for index in ranking.tolist()
     ]
-
-
-def _share(probability: float) -> float:
-    return min(1.0, max(0.0, round(float(probability), 4)))

@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   idlesight-models train ./cifar10/train --variants V1,V2,V3 --run runs/cifar10
   idlesight-models export runs/cifar10 --data ./cifar10/train --name cifar10 --out packs/cifar10
   idlesight-models evaluate ./cifar10/test --pack packs/cifar10
+  idlesight-models rules ./cifar10/test --pack packs/cifar10
   idlesight-models pack packs/cifar10
   idlesight-models reproduce --data data
 """
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_evaluate(commands)
     _add_reproduce(commands)
+    _add_rules(commands)
     _add_pack(commands)
     _add_data(commands)
     _add_compose(commands)
@@ -156,7 +158,7 @@ def _add_export(commands: Parsers) -> None:
         "export",
         help="write a run's finished variants as TFLite files in a pack",
         description="Export finished variants, check each file against its network on pictures, "
-        "choose the rule on the run's validation part and write the pack.",
+        "choose rule and weights on the run's validation part and write the pack.",
     )
     parser.add_argument("run", type=Path, help="folder of the training run")
     parser.add_argument("--data", type=Path, required=True, help="the data it was trained on")
@@ -178,7 +180,9 @@ def _add_metadata(parser: argparse.ArgumentParser, *, name_needed: bool) -> None
     group.add_argument("--sources", default="", help="where the pictures and weights come from")
     group.add_argument("--licence", default="", help="under which the files may be used")
     group.add_argument("--k", type=_positive, default=2, help="scores an answer keeps (default: 2)")
-    group.add_argument("--alpha", type=float, default=1.0, help="of Eq. 1 (default: 1)")
+    group.add_argument(
+        "--alpha", type=float, help="weigh by Eq. 1 with this α (default: what serves best)"
+    )
 
 
 def _add_evaluate(commands: Parsers) -> None:
@@ -191,14 +195,33 @@ def _add_evaluate(commands: Parsers) -> None:
         "  idlesight-models evaluate ./cifar10/test --k 1 --rule paper --limit 1000 --json\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_measuring(parser)
+    parser.add_argument("--rule", choices=get_args(Rule), help="(default: the pack's)")
+    parser.set_defaults(command=_lazily("models.evaluation.commands", "evaluate_command"))
+
+
+def _add_rules(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "rules",
+        help="compare how a pack's answers may be combined and weighed",
+        description="Measure every rule with every weighting on labelled pictures, through the "
+        "TFLite files, and name the one that an export would choose.",
+        epilog="examples:\n"
+        "  idlesight-models rules ./validation --pack packs/mine\n"
+        "  idlesight-models rules ./cifar10/test --k 1 --limit 100 --json\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_measuring(parser)
+    parser.set_defaults(command=_lazily("models.evaluation.commands", "rules_command"))
+
+
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", type=Path, help="data set, of which the test part is taken")
     parser.add_argument("--pack", type=Path, help="folder or zip (default: the pack shipped)")
     parser.add_argument("--k", type=_positive, help="scores an answer keeps (default: the pack's)")
-    parser.add_argument("--rule", choices=get_args(Rule), help="(default: the pack's)")
     parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
     parser.add_argument("--threads", type=_positive, default=1, help="(default: 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(command=_lazily("models.evaluation.commands", "evaluate_command"))
 
 
 def _add_reproduce(commands: Parsers) -> None:
@@ -317,7 +340,8 @@ def _pack(options: argparse.Namespace) -> int:
         f"{manifest.name} {manifest.version}: {len(pack.labels)} labels, rule {manifest.rule}, ",
         end="",
     )
-    print(f"k = {manifest.k}, α = {manifest.alpha:g}; every file matches its SHA-256")
+    weighed = "" if manifest.alpha is None else f", α = {manifest.alpha:g}"
+    print(f"k = {manifest.k}{weighed}; every file matches its SHA-256")
     print(f"  {'variant':8} {'ρ':>4} {'precision':9} {'kB':>6} {'validation':>10}  model")
     for entry in manifest.variants:
         accuracy = entry.validation_accuracy

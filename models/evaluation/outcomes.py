@@ -1,6 +1,6 @@
 """What sets of variants get right, picture by picture: the matter of every accuracy figure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.batched import rises
+from models.evaluation.ballots import Sent, ballots_of, chunks
 from models.rules import Rule
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
-
-CHUNK_SCORES = 1 << 16
-"""Scores of one variant that are worked on at a time: they stay in a cache while they are added."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +79,9 @@ def outcomes(
         raise ValueError(f"m must be in [1, {class_count}], not {m}")
     right = np.empty((len(subsets), len(targets)), bool)
     in_top_m = np.empty((len(subsets), len(targets)))
-    for chunk in _chunks(len(targets), class_count):
+    for chunk in chunks(len(targets), class_count):
         stacked = np.stack([one[chunk] for one in scores.values()])  # (V, n, C)
-        lifted = rises(stacked, k, rule)
+        lifted = ballots_of(Sent.of(stacked, k), rule).rise
         weighted = {name: weights[name] * one for name, one in zip(scores, lifted, strict=True)}
         for row, subset in enumerate(subsets):
             combined = weighted[subset[0]].copy()  # (n, C)
@@ -102,9 +99,3 @@ def _chance_in_top(combined: Doubles, targets: Ints, m: int) -> Doubles:
     level = (combined == mine).sum(axis=1)  # the target itself among them
     chance: Doubles = np.clip((m - higher) / level, 0.0, 1.0)
     return chance
-
-
-def _chunks(count: int, class_count: int) -> Iterator[slice]:
-    size = max(1, CHUNK_SCORES // class_count)
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))

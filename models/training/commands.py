@@ -203,8 +203,8 @@ def _write(
         exported,
         validation,
         **metadata,
-        on_rule=lambda rule, accuracy: on_progress(
-            Progress(f"rule {rule}", 1, 1, f"{accuracy:.2%} of validation")
+        on_figures=lambda one: on_progress(
+            Progress(one.label, 1, 1, f"{one.subsets_top_1:.2%} of validation")
         ),
     )
     return write_pack(out, manifest, {one.trained.network.spec.name: one.model for one in exported})

@@ -11,11 +11,11 @@ LABELS = ("cat", "dog", "fox", "owl")
 CAPTURED = datetime(2025, 6, 1, 12, 30, tzinfo=UTC)
 
 
-def decision(scores: list[float] | None, **changes: Any) -> Decision:
+def decision(scores: list[float] | None, min_confidence: float = 0.5, **changes: Any) -> Decision:
     array = None if scores is None else np.array(scores)
     decided: Decided = "deadline"
     fields: dict[str, Any] = {
-        "ticket": Ticket(7, "porch", CAPTURED, 500),
+        "ticket": Ticket(7, "porch", CAPTURED, 500, min_confidence),
         "decided": decided,
         "contributions": () if scores is None else (Contribution("a", "V1", 3.25),),
         "expected": 2,
@@ -28,7 +28,7 @@ def decision(scores: list[float] | None, **changes: Any) -> Decision:
 
 
 def test_result_says_what_automations_need() -> None:
-    result = build_result(decision([0.1, 0.7, 0.15, 0.05]), LABELS, min_confidence=0.5, pack="pets")
+    result = build_result(decision([0.1, 0.7, 0.15, 0.05]), LABELS, pack="pets")
     assert result.model_dump(mode="json") == {
         "camera": "porch",
         "frame": 7,
@@ -60,13 +60,13 @@ def test_a_guess_below_the_minimum_is_unsure(
 ) -> None:
     rest = (1 - confidence) / 3
     result = build_result(
-        decision([rest, rest, confidence, rest]), LABELS, min_confidence=min_confidence, pack="p"
+        decision([rest, rest, confidence, rest], min_confidence), LABELS, pack="p"
     )
     assert (result.status, result.label, result.confidence) == (status, "fox", confidence)
 
 
 def test_no_answer_says_nothing_about_what_was_seen() -> None:
-    result = build_result(decision(None), LABELS, min_confidence=0.0, pack="p")
+    result = build_result(decision(None, 0.0), LABELS, pack="p")
     assert result.status == "no_answer"
     assert (result.label, result.confidence, result.top, result.contributors) == (
         None,
@@ -80,19 +80,16 @@ def test_the_rule_ranks_and_the_probabilities_are_the_confidence() -> None:
     result = build_result(
         decision([0.26, 0.25, 0.245, 0.245], probabilities=np.array([0.8, 0.1, 0.06, 0.04])),
         LABELS,
-        min_confidence=0.5,
         pack="p",
     )
     assert (result.status, result.label, result.confidence) == ("answered", "cat", 0.8)
 
 
 def test_rounding_never_leaves_the_range() -> None:
-    result = build_result(
-        decision([1.0000001, 0.0, -1e-12, 0.0]), LABELS, min_confidence=0.5, pack="p"
-    )
+    result = build_result(decision([1.0000001, 0.0, -1e-12, 0.0]), LABELS, pack="p")
     assert [entry.score for entry in result.top] == [1.0, 0.0, 0.0]
 
 
 def test_a_pack_of_two_labels_has_a_top_of_two() -> None:
-    result = build_result(decision([0.4, 0.6]), LABELS[:2], min_confidence=0.5, pack="p")
+    result = build_result(decision([0.4, 0.6]), LABELS[:2], pack="p")
     assert [entry.label for entry in result.top] == ["dog", "cat"]

@@ -25,6 +25,7 @@ def test_the_least_settings_have_defaults_for_the_rest(tmp_path: Path) -> None:
     assert camera.source == str(tmp_path / "pictures")
     assert (camera.fps, camera.deadline_ms, camera.min_confidence) == (1.0, 500, 0.5)
     assert (camera.fit, camera.jpeg_quality) == ("crop", 85)
+    assert camera.decide_early
     assert not camera.loop
     assert not camera.pan
 
@@ -126,7 +127,7 @@ CAMERA = "cameras: {porch: {source: x, "
         (
             CAMERA + "zzz: 2}}",
             "cameras.porch.zzz is not a setting; known here: source, name, fps, deadline_ms, "
-            "min_confidence, loop, pan, fit, jpeg_quality",
+            "min_confidence, decide_early, loop, pan, fit, jpeg_quality",
         ),
         (
             "camera: {}\ncameras: {a: {source: x}}",

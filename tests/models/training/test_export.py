@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ import torch
 
 from models.dataset import Dataset
 from models.datasets import TRAIN, read_dataset
+from models.evaluation.rules import Figures, best
 from models.pack import write_pack
+from models.rules import Rule
 from models.runtime import Classifier
 from models.specs import VARIANTS
 from models.training import export as exporting
@@ -42,7 +45,7 @@ def test_the_file_does_what_the_network_does(
         expected = deployed(torch.from_numpy(pixels)[None])[0].numpy()
     np.testing.assert_allclose(classifier.classify(pixels), expected, atol=1e-5)
 
-    rules: dict[str, float] = {}
+    figures: list[Figures] = []
     manifest = manifest_of(
         [exported],
         dataset,
@@ -52,13 +55,12 @@ def test_the_file_does_what_the_network_does(
         sources="",
         licence="",
         k=2,
-        alpha=1.0,
-        on_rule=rules.__setitem__,
+        on_figures=figures.append,
     )
     pack = write_pack(tmp_path / "pack", manifest, {"V1": exported.model})
     assert pack.labels == ("blue", "green", "red")
-    assert set(rules) == {"paper", "residual"}
-    assert rules[pack.manifest.rule] == max(rules.values())
+    assert {one.rule for one in figures} == set(get_args(Rule))
+    assert pack.manifest.rule == best(figures).rule
     entry = json.loads((tmp_path / "pack" / "pack.json").read_text())["variants"][0]
     assert entry["macs"] > 9_000_000
     assert entry["weight"] == 1.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.ensemble import Answer, combine, compress
-from models.evaluation import outcomes as module
+from models.evaluation import ballots as module
 from models.evaluation.outcomes import every_subset, outcomes
 from models.rules import Rule
 

@@ -15,6 +15,9 @@ from models.datasets.imagenet import synset
 from models.datasets.part import Part
 from models.errors import DataMapError, DatasetError
 
+MARK = ".composing"
+"""Says that an unfinished folder is this command's own, in which it may delete."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
@@ -87,8 +90,12 @@ def write(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out} exists: remove it first, or give another --out")
     partial = out.with_name(f"{out.name}.partial")
+    mark = partial / MARK
     try:
+        if partial.exists() and not mark.is_file():
+            raise DatasetError(f"{partial} is in the way and not of this command: rename it")
         partial.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         _remove_strangers(partial, {one.target for one in placements})
         for folder in {one.target.parent for one in placements}:
             (partial / folder).mkdir(parents=True, exist_ok=True)
@@ -96,6 +103,7 @@ def write(
             _place(one, partial / one.target)
             if done % 256 == 0:
                 on_progress(done, len(placements))
+        mark.unlink()
         partial.rename(out)
     except OSError as exc:
         raise DatasetError(f"{out} cannot be written ({exc.strerror}): run it again") from exc
@@ -194,8 +202,9 @@ def _file_name(part: Part, index: int) -> str:
 
 def _remove_strangers(partial: Path, targets: set[PurePath]) -> None:
     """Take out of an unfinished data set what another map or a change to this one left there."""
+    kept = targets | {PurePath(MARK)}
     for file in [entry for entry in partial.rglob("*") if not entry.is_dir()]:
-        if file.relative_to(partial) not in targets:
+        if file.relative_to(partial) not in kept:
             file.unlink()
     for folder in sorted((entry for entry in partial.rglob("*") if entry.is_dir()), reverse=True):
         if not any(folder.iterdir()):
@@ -215,8 +224,8 @@ def _place(one: Placement, target: Path) -> None:
         target.unlink()
     try:
         os.link(file.resolve(), target)
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as exc:
+        raise DatasetError(f"{file} is listed and is not there: download it again") from exc
     except OSError:  # another file system, or one without hard links
         shutil.copy2(file, beside)
         beside.replace(target)

@@ -63,8 +63,8 @@ class Found:
         if loader is None:
             only = self.parts[0]
             raise DatasetError(
-                f"{self.path} has a {only} part and no {name} part: add {name}/, or give the "
-                f"{only} part's own folder"
+                f"{self.path} has a {only} part and no {name} part: add it, or give a folder of "
+                "class folders"
             )
         part = loader()
         if not len(part):

@@ -114,8 +114,8 @@ class Part:
                     raise PictureError(file, f"has {image.width} × {image.height} pixels, too many")
                 if side is not None:
                     image.draft("RGB", (2 * side, 2 * side))
-                # A phone's photos lie on their side.
-                return to_rgb(ImageOps.exif_transpose(image))
+                image.load()
+                return to_rgb(_upright(image))
         except UNDECODABLE as exc:
             raise PictureError(file, _reason(exc)) from exc
 
@@ -127,6 +127,14 @@ def square(picture: Image.Image, side: int) -> Bytes:
     box = (left, top, left + short, top + short)
     # Cropped first: a filter over a box would mix in what lies beyond it.
     return np.asarray(picture.crop(box).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a loaded picture turned as its EXIF says: a phone's photos lie on their side."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except UNDECODABLE:  # damaged EXIF; the picture itself is whole
+        return image
 
 
 def _reason(exc: Exception) -> str:

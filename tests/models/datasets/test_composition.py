@@ -172,7 +172,7 @@ def test_a_stopped_run_goes_on_and_what_another_map_left_is_removed(
     with pytest.raises(KeyboardInterrupt):
         write(other, out)
     assert not out.exists()
-    assert len(files(tmp_path / "out.partial")) == 12
+    assert len(files(tmp_path / "out.partial")) == 12 + 1, "and the mark"
     linked.clear()
     write(placements, out)
     assert len(linked) == 12, "ten of the other map's are gone, two dogs were there"
@@ -201,6 +201,25 @@ def test_an_existing_folder_is_left_alone(tree: Tree, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="out exists: remove it first"):
         write(placements, tmp_path / "out")
     assert files(tmp_path / "out") == ["mine.txt"]
+
+
+def test_a_folder_of_somebody_elses_is_not_taken_for_an_unfinished_run(
+    tree: Tree, tmp_path: Path
+) -> None:
+    placements = plan(a_map({"a": ["pets/cat"], "b": ["pets/dog"]}), tree(PETS), ("train",))
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "mine.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="is in the way"):
+        write(placements, tmp_path / "out")
+    assert files(tmp_path / "out.partial") == ["mine.txt"]
+
+
+def test_a_listed_picture_that_is_gone_is_named(tree: Tree, tmp_path: Path) -> None:
+    root = tree(PETS)
+    placements = plan(a_map({"a": ["pets/cat"], "b": ["pets/dog"]}), root, ("train",))
+    (root / "pets/train/cat/03.png").unlink()
+    with pytest.raises(DatasetError, match=r"cat/03\.png is listed and is not there"):
+        write(placements, tmp_path / "out")
 
 
 def test_a_full_disk_is_one_sentence(

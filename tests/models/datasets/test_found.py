@@ -38,7 +38,7 @@ def test_a_train_part_alone_is_not_taken_for_a_test(striped_folders: Path, tmp_p
     striped_folders.rename(tmp_path / "train")
     found = find(tmp_path)
     assert len(found.part(TRAIN)) == 60
-    with pytest.raises(DatasetError, match="has a train part and no test part: add test/"):
+    with pytest.raises(DatasetError, match="has a train part and no test part: add it"):
         found.part(TEST)
 
 

@@ -59,6 +59,17 @@ def test_a_phones_photo_is_turned_upright(tmp_path: Path) -> None:
     assert upright[:15].min() > 200 > 50 > upright[25:].max(), "what was left is now on top"
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 40, b"II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0"])
+def test_a_photo_with_damaged_exif_is_still_a_photo(tmp_path: Path, damage: bytes) -> None:
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (40, 40), "white").save(
+            tmp_path / label / "a.jpg", exif=b"Exif\0\0" + damage
+        )
+    assert len(read_dataset(tmp_path, TRAIN, 96)) == 2
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])
 def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     suffix = "jpg" if mode == "CMYK" else "png"

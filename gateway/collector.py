@@ -115,7 +115,7 @@ class _Ballot:
     expected: frozenset[str]
     waiting_for: set[str]
     contributions: dict[str, Contribution] = field(default_factory=dict)
-    answers: dict[int, Answer] = field(default_factory=dict)  # by model id
+    answers: dict[str, Answer] = field(default_factory=dict)  # by variant
 
     @property
     def deadline_s(self) -> float:
@@ -148,7 +148,7 @@ class Collector:
 
         Args:
             session: the gateway's session.
-            voters: the pack's variants by model id.
+            voters: the pack's variants by the model id of each of their files.
             class_count: C.
             rule: how answers combine.
             max_in_flight: frames that may wait at once, at least 1.
@@ -211,10 +211,10 @@ class Collector:
         voter, ballot = outcome
         inference_ms = message.inference_us / 1000
         ballot.contributions[node] = Contribution(node, voter.variant, inference_ms)
-        # The same model on a second node says the same again: it makes the answer safer, not
-        # heavier.
-        if message.model not in ballot.answers:
-            ballot.answers[message.model] = Answer(
+        # The same variant on a second node, in whatever precision, says the same again: it makes
+        # the answer safer, not heavier.
+        if voter.variant not in ballot.answers:
+            ballot.answers[voter.variant] = Answer(
                 np.array(message.values, dtype=np.float32),
                 np.array(message.indices, dtype=np.int64),
                 voter.weight,

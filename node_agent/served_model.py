@@ -7,14 +7,16 @@ import time
 
 import numpy as np
 
-from models.ensemble import compress
+from models.ensemble import MAX_SCORE, compress
 from models.errors import DecodeError, ModelShapeError
 from models.preprocess import decode_jpeg
-from models.runtime import Classifier
+from models.runtime import Classifier, Floats
 from node_agent.worker_protocol import Kind, LoadRequest, WorkerAnswer, encode_answer
 
-# The sum of an int8 softmax misses 1 by the rounding of its scores; far more is no softmax.
+# The sum of a float softmax misses 1 by this at most, and each score of an 8-bit one is rounded to
+# a multiple of 1/256: with a thousand classes most of a flat answer may round to nothing.
 SUM_TOLERANCE = 0.1
+ROUNDED_BY = 1 / 512
 
 
 class ServedModel:
@@ -27,7 +29,9 @@ class ServedModel:
     """
 
     def __init__(self, request: LoadRequest) -> None:
-        self._classifier = Classifier(request.model, threads=request.threads)
+        self._classifier = Classifier(
+            request.model, threads=request.threads, interface=request.interface
+        )
         self._resolution = request.resolution
         self._input_offset = request.input_offset
         self._k = request.k
@@ -49,7 +53,7 @@ class ServedModel:
         started_s = time.perf_counter()
         scores = self._classifier.classify(grey)
         elapsed_ms = (time.perf_counter() - started_s) * 1000
-        if not np.isfinite(scores).all() or abs(float(scores.sum()) - 1.0) > SUM_TOLERANCE:
+        if not _are_probabilities(scores):
             raise ModelShapeError("the model returns no probabilities: its scores do not add to 1")
         return elapsed_ms
 
@@ -74,3 +78,14 @@ class ServedModel:
             values=tuple(values.tolist()),
         )
         return Kind.ANSWER, encode_answer(answer)
+
+
+def _are_probabilities(scores: Floats) -> bool:
+    """Return whether the scores may be a softmax, perhaps one in eight bits."""
+    tolerance = SUM_TOLERANCE + ROUNDED_BY * scores.size
+    return bool(
+        np.isfinite(scores).all()
+        and scores.min() >= 0.0
+        and scores.max() <= MAX_SCORE
+        and abs(float(scores.sum()) - 1.0) <= tolerance
+    )

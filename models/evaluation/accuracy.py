@@ -49,7 +49,7 @@ def scores_of(
     """Return every variant's scores (N, C) of the pictures, each sampled as a node samples it."""
     return {
         entry.name: classify(
-            Classifier(pack.model(entry.name), threads=threads),
+            Classifier(pack.model(entry.name), threads=threads, interface=entry.interface),
             dataset.pixels,
             entry.input_offset,
             on_progress=lambda done, of, name=entry.name: on_progress(name, done, of),  # type: ignore[misc]

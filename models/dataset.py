@@ -6,7 +6,7 @@ pictures stay small: the pipeline enlarges them on the fly (see `augment.py`).
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,34 @@ def read_image_folder(
         DatasetError: there are no such folders, one is empty, or fewer than two classes.
     """
     files, labels = _list_pictures(root, labels)
+    class_of = {label: index for index, label in enumerate(labels)}
+    targets = [class_of[file.parent.name] for file in files]
+    return read_pictures(files, targets, labels, largest_side, on_progress=on_progress)
+
+
+def read_pictures(
+    files: Sequence[Path],
+    targets: Sequence[int],
+    labels: tuple[str, ...],
+    largest_side: int,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Return the pictures in these files, unreadable ones left out and named in the log.
+
+    Args:
+        files: at least one.
+        targets: the class of each.
+        labels: the classes.
+        largest_side: pictures are scaled down to at most this many pixels a side.
+        on_progress: called with (pictures read, pictures in all).
+
+    Raises:
+        DatasetError: none of a sample of them can be read.
+    """
     side = min(largest_side, _usual_side(files))
     pixels = np.empty((len(files), 3, side, side), np.uint8)
-    targets = np.empty(len(files), np.int64)
-    class_of = {label: index for index, label in enumerate(labels)}
-    kept: list[Path] = []
+    kept: list[int] = []
     for done, file in enumerate(files):
         try:
             picture = read_square(file, side)
@@ -83,13 +106,13 @@ def read_image_folder(
             logger.warning("left out %s: %s", file, exc)
             continue
         pixels[len(kept)] = picture.transpose(2, 0, 1)
-        targets[len(kept)] = class_of[file.parent.name]
-        kept.append(file)
+        kept.append(done)
         if on_progress and done % 256 == 0:
             on_progress(done, len(files))
     if on_progress:
         on_progress(len(files), len(files))
-    return Dataset(pixels[: len(kept)], targets[: len(kept)], labels, tuple(kept))
+    chosen = np.array(targets, np.int64)[kept]
+    return Dataset(pixels[: len(kept)], chosen, labels, tuple(files[index] for index in kept))
 
 
 def read_square(file: Path, side: int) -> Bytes:
@@ -147,7 +170,7 @@ def _list_pictures(
     return files, labels or tuple(folder.name for folder in folders)
 
 
-def _usual_side(files: list[Path], sample: int = 200) -> int:
+def _usual_side(files: Sequence[Path], sample: int = 200) -> int:
     """Return the median short side of an even sample of the pictures, in pixels."""
     sides = []
     for file in files[:: max(1, len(files) // sample)]:

@@ -35,7 +35,8 @@ def _printable(label: str) -> str:
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+IDENTIFIER = r"^[A-Za-z0-9_-]{1,64}$"
+Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
 Precision = Literal["float32", "float16", "int8"]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}\.tflite$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.ensemble import softmax
+from models.ensemble import MAX_SCORE, softmax
 from models.errors import ModelFormatError, ModelShapeError, RuntimeMissingError
 from models.interface import OURS, Interface
 
@@ -27,6 +27,10 @@ FILE_IDENTIFIER = b"TFL3"
 
 # The types that pixels and scores come in; a quantised one has a scale and a zero point.
 QUANTISED = (np.uint8, np.int8)
+
+# A float16 softmax over a thousand classes stays far within it.
+SUM_TOLERANCE = 0.1
+EIGHT_BIT_STEPS = 256
 
 Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
@@ -43,6 +47,9 @@ class Interpreter(Protocol):
 
     def get_output_details(self) -> list[dict[str, Any]]:
         """Return index, shape, dtype and quantization of each output."""
+
+    def get_tensor_details(self) -> list[dict[str, Any]]:
+        """Return shape and dtype of every tensor."""
 
     def set_tensor(self, tensor_index: int, value: Array) -> None:
         """Copy the value into a tensor."""
@@ -203,6 +210,20 @@ class _Tensor:
             return returned
         real = (returned.astype(np.float32) - self.zero_point) * np.float32(self.scale)
         return real.astype(np.float32, copy=False)
+
+
+def are_probabilities(scores: Floats) -> bool:
+    """Return whether scores (…, C) may be a softmax's, perhaps one in eight bits.
+
+    The sum of a float one misses 1 by little. Each score of an eight-bit one is a rounded multiple
+    of 1/256: of a thousand classes, most of a flat answer may round to nothing.
+    """
+    if not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= MAX_SCORE):
+        return False
+    steps = scores * EIGHT_BIT_STEPS
+    rounded_by = 0.5 / EIGHT_BIT_STEPS if np.allclose(steps, np.rint(steps), atol=1e-3) else 0.0
+    tolerance = SUM_TOLERANCE + rounded_by * scores.shape[-1]
+    return bool((np.abs(scores.sum(-1) - 1.0) <= tolerance).all())
 
 
 @contextmanager

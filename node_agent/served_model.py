@@ -7,16 +7,11 @@ import time
 
 import numpy as np
 
-from models.ensemble import MAX_SCORE, compress
+from models.ensemble import compress
 from models.errors import DecodeError, ModelShapeError
 from models.preprocess import decode_jpeg
-from models.runtime import Classifier, Floats
+from models.runtime import Classifier, are_probabilities
 from node_agent.worker_protocol import Kind, LoadRequest, WorkerAnswer, encode_answer
-
-# The sum of a float softmax misses 1 by this at most, and each score of an 8-bit one is rounded to
-# a multiple of 1/256: with a thousand classes most of a flat answer may round to nothing.
-SUM_TOLERANCE = 0.1
-ROUNDED_BY = 1 / 512
 
 
 class ServedModel:
@@ -53,7 +48,7 @@ class ServedModel:
         started_s = time.perf_counter()
         scores = self._classifier.classify(grey)
         elapsed_ms = (time.perf_counter() - started_s) * 1000
-        if not _are_probabilities(scores):
+        if not are_probabilities(scores):
             raise ModelShapeError("the model returns no probabilities: its scores do not add to 1")
         return elapsed_ms
 
@@ -78,14 +73,3 @@ class ServedModel:
             values=tuple(values.tolist()),
         )
         return Kind.ANSWER, encode_answer(answer)
-
-
-def _are_probabilities(scores: Floats) -> bool:
-    """Return whether the scores may be a softmax, perhaps one in eight bits."""
-    tolerance = SUM_TOLERANCE + ROUNDED_BY * scores.size
-    return bool(
-        np.isfinite(scores).all()
-        and scores.min() >= 0.0
-        and scores.max() <= MAX_SCORE
-        and abs(float(scores.sum()) - 1.0) <= tolerance
-    )

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from models.dataset import Dataset, read_image_folder
+from models.dataset import Dataset
 from models.evaluation.accuracy import SubsetAccuracy, scores_of, subset_accuracies
+from models.named_pictures import read_labelled
 from models.pack import load_pack
 
 
@@ -23,10 +24,10 @@ def evaluate_command(options: argparse.Namespace) -> int:
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         names = ["pictures", *(entry.name for entry in pack.manifest.variants)]
         tasks = {name: bar.add_task(name, total=None) for name in names}
-        dataset = read_image_folder(
+        dataset = read_labelled(
             options.data,
             pack.largest_resolution,
-            labels=pack.labels,
+            pack.labels,
             on_progress=lambda done, of: bar.update(tasks["pictures"], completed=done, total=of),
         )
         if options.limit:

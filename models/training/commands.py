@@ -14,6 +14,7 @@ from models.pack import write_pack
 from models.specs import VARIANTS
 from models.training.errors import CheckpointError
 from models.training.export import export, manifest_of
+from models.training.precisions import add_precisions
 from models.training.pretrained import describe
 from models.training.recipe import Order, Recipe
 from models.training.run import Run
@@ -70,7 +71,7 @@ def export_command(options: argparse.Namespace) -> int:
             labels=trained[0].labels,
             on_progress=lambda n, of: on_progress(Progress("pictures", n, of)),
         )
-        _, validation = split_validation(dataset, recipe.validation_share, recipe.seed)
+        training, validation = split_validation(dataset, recipe.validation_share, recipe.seed)
         exported = []
         for done, one in enumerate(trained, start=1):
             exported.append(export(one, validation))
@@ -91,9 +92,17 @@ def export_command(options: argparse.Namespace) -> int:
                 Progress(f"rule {rule}", 1, 1, f"{accuracy:.2%} of validation")
             ),
         )
-    pack = write_pack(
-        options.out, manifest, {one.trained.network.spec.name: one.model for one in exported}
-    )
+        models = {one.trained.network.spec.name: one.model for one in exported}
+        made = add_precisions(
+            manifest,
+            models,
+            options.precisions,
+            training,
+            validation,
+            unseen=True,
+            on_done=lambda task, done, of: on_progress(Progress(task, done, of)),
+        )
+    pack = write_pack(options.out, made.manifest, models, alternatives=made.alternatives)
     print(f"wrote {pack.path}: {', '.join(entry.name for entry in manifest.variants)}, ", end="")
     print(f"rule {manifest.rule}, k = {manifest.k}")
     return 0

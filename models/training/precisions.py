@@ -17,7 +17,7 @@ from models.training.errors import QuantizeError
 from models.training.quantize import quantize
 
 CALIBRATION_PICTURES = 256
-"""Ranges are minima and maxima: they hardly move beyond some hundred pictures."""
+"""The ranges of activations hardly move beyond some hundred pictures."""
 
 LARGEST_DROP = 0.03
 """A file that is right about three pictures in a hundred fewer than float32 is left out: the next

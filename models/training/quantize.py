@@ -9,8 +9,8 @@ classes no longer add to 1.
 Tried and not used, on the `cifar10` pack's V1 and V3 (LiteRT 2.3, x86-64, one thread): weights
 alone in eight bits lose as much as static INT8 and are no faster than float32; weights in eight
 bits with activations quantised on the fly take four times as long, because depthwise
-convolutions then miss the fast kernels; other ways to choose the scales (MSE, OCTAV) lose more
-or the same.
+convolutions then miss the fast kernels; other ways to choose the weights' scales (MSE, OCTAV)
+lose more or the same.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,9 @@ from models.training.quiet import quiet
 
 if TYPE_CHECKING:
     from ai_edge_quantizer.recipe_manager import RecipeManager
+
+KEPT_SHARE = 0.99
+"""An activation's range holds the extremes of so many of the calibration pictures."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -56,13 +59,13 @@ def quantize(model: bytes, precision: Precision, calibration: Sequence[Floats]) 
 
         recipe = recipe_manager.RecipeManager()
         _RECIPES[precision](recipe)
+        named = with_short_names(model)  # it knows tensors by name; a foreign file may have none
         try:
-            # It knows tensors by their names, of which a foreign file may have none.
-            tool = quantizer.Quantizer(with_short_names(model), recipe.get_quantization_recipe())
+            tool = quantizer.Quantizer(named, recipe.get_quantization_recipe())
             ranges = None
             if tool.need_calibration:
-                pictures = [{argument: picture} for picture in calibration]
-                ranges = tool.calibrate({signature: pictures}, num_threads=1)
+                ranges = tool.calibrate({signature: [{argument: calibration[0]}]}, num_threads=1)
+                _widen(ranges, named, calibration)
             made = tool.quantize(ranges, enable_progress_report=False).quantized_model
         except (ValueError, RuntimeError, KeyError) as exc:
             reason = " ".join(str(exc).split())
@@ -84,6 +87,41 @@ def with_short_names(model: bytes) -> bytes:
             for number, tensor in enumerate(subgraph.tensors):
                 tensor.name = str(number)
         return bytes(flatbuffer_utils.convert_object_to_bytearray(content))
+
+
+def _widen(ranges: dict[str, Any], model: bytes, calibration: Sequence[Floats]) -> None:
+    """Set the ranges of activations to what the calibration pictures make of them.
+
+    The quantiser's own are running averages of each picture's extremes: half of the pictures reach
+    beyond them, and even white would be cut off at the input.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        model_content=model,
+        num_threads=1,
+        # A delegate would keep what passes between its layers to itself.
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    (pixels,) = interpreter.get_input_details()
+    wanted = [one for one in interpreter.get_tensor_details() if ranges.get(one["name"])]
+    extremes = np.empty((len(calibration), len(wanted), 2))
+    for number, picture in enumerate(calibration):
+        interpreter.set_tensor(pixels["index"], picture)
+        interpreter.invoke()
+        for place, tensor in enumerate(wanted):
+            value = interpreter.get_tensor(tensor["index"])
+            extremes[number, place] = value.min(), value.max()
+    low = np.quantile(extremes[..., 0], 1 - KEPT_SHARE, axis=0)
+    high = np.quantile(extremes[..., 1], KEPT_SHARE, axis=0)
+    for place, tensor in enumerate(wanted):
+        if tensor["index"] == pixels["index"]:  # black and white are no outliers
+            low[place], high[place] = extremes[:, place, 0].min(), extremes[:, place, 1].max()
+        known = ranges[tensor["name"]]
+        known["min"] = np.full_like(known["min"], low[place])
+        known["max"] = np.full_like(known["max"], high[place])
 
 
 def _signature(model: bytes) -> tuple[str, str]:

@@ -163,6 +163,8 @@ def _add_import(commands: Parsers) -> None:
     parser.add_argument("--name", type=_identifier, required=True, help="the pack's name")
     parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
     parser.add_argument("--samples", type=Path, help="folder of pictures to try it on")
+    # argparse takes what begins with a dash for an option, unless it looks like a number.
+    parser._negative_number_matcher = re.compile(r"^-\d|^-\.\d")
     parser.add_argument(
         "--input-range",
         type=_range,
@@ -243,8 +245,16 @@ def _add_evaluate(commands: Parsers) -> None:
         "  idlesight-models evaluate ./cifar10/test --k 1 --rule paper --limit 1000 --json\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, help="folder of class folders named as the labels")
+    parser.add_argument(
+        "data",
+        type=Path,
+        help="folder of class folders named as the labels, or of pictures named as "
+        "n01440764_tench.jpg",
+    )
     parser.add_argument("--pack", type=Path, help="folder or zip (default: the pack shipped)")
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), help="of the files (default: each one's first)"
+    )
     parser.add_argument("--k", type=_positive, help="scores an answer keeps (default: the pack's)")
     parser.add_argument("--rule", choices=get_args(Rule), help="(default: the pack's)")
     parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
@@ -295,7 +305,8 @@ def _pack(options: argparse.Namespace) -> int:
             print(f"  {'':{width}} takes {low:g} to {high:g}, returns {entry.interface.output}")
     shown = pack.labels[:MAX_LABELS_SHOWN]
     more = len(pack.labels) - len(shown)
-    print(f"  labels: {'; '.join(shown)}{f' and {more} more' if more else ''}")
+    separator = "; " if any("," in label for label in shown) else ", "
+    print(f"  labels: {separator.join(shown)}{f' and {more} more' if more else ''}")
     return 0
 
 

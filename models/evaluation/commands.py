@@ -36,6 +36,7 @@ def evaluate_command(options: argparse.Namespace) -> int:
             pack,
             dataset,
             threads=options.threads,
+            precision=options.precision,
             on_progress=lambda name, done, of: bar.update(tasks[name], completed=done, total=of),
         )
         weights = {entry.name: entry.weight for entry in pack.manifest.variants}

@@ -207,7 +207,7 @@ def _check(
         agreement=float((winners == default_winners).mean()),
         largest_difference=float(np.abs(file.scores - default.scores).max()),
         latency_ms=latency_ms,
-        kept=default_accuracy - accuracy <= largest_drop,
+        kept=file is default or default_accuracy - accuracy <= largest_drop,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 OutputKind = Literal["probabilities", "logits"]
 
-# Half the range of a float16, the narrowest input type there is: beyond it nothing is a picture.
+# Far beyond what any model wants; a manifest's 1e30 would only make infinities.
 MAX_INPUT = 32_768.0
 
 

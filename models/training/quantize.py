@@ -55,7 +55,12 @@ def quantize(model: bytes, precision: Precision, calibration: Sequence[Floats]) 
         raise ValueError("INT8 needs at least one calibration picture")
     signature, argument = _signature(model)
     with quiet():
-        from ai_edge_quantizer import quantizer, recipe_manager
+        try:
+            from ai_edge_quantizer import quantizer, recipe_manager
+        except ModuleNotFoundError as exc:
+            raise QuantizeError(
+                f"quantising needs {exc.name}: pip install 'idlesight[train]'"
+            ) from exc
 
         recipe = recipe_manager.RecipeManager()
         _RECIPES[precision](recipe)

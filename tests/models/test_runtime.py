@@ -196,7 +196,7 @@ def test_a_quantised_model_says_nearly_what_the_float_one_says(name: str) -> Non
     interface = OURS if name == "tiny" else Interface((-1.0, 1.0), "logits")
     exact, rounded = load(name, interface), load(f"{name}_int8", interface)
     for level in (0, 40, 90, 120, 150, 180, 255):
-        flat = np.full((32, 32, 3), level, np.float32) * np.float32([1.0, 0.9, 0.95])
+        flat = np.full((32, 32, 3), level, np.float32) * np.array([1.0, 0.9, 0.95], np.float32)
         assert_allclose(rounded.classify(flat), exact.classify(flat), atol=0.05)
 
 
@@ -231,9 +231,8 @@ def test_uint8_without_a_scale_is_the_pixel_itself() -> None:
     classifier = load("plain_uint8")
     assert classifier.quantised_range == (0.0, 255.0)
     red = classifier.classify(np.full((32, 32, 3), (200, 100, 0), np.float32))
-    assert_allclose(
-        red, [0, np.exp(-100 / 25.5), 1] / np.float64(1 + np.exp(-100 / 25.5)), atol=1e-3
-    )
+    ratio = np.exp(-100 / 25.5)  # blue, green, red
+    assert_allclose(red, np.array([0, ratio, 1]) / (1 + ratio), atol=1e-3)
 
 
 def test_a_float_input_says_nothing_of_its_range() -> None:
@@ -257,5 +256,5 @@ def test_a_float_input_says_nothing_of_its_range() -> None:
     ids=lambda value: str(value)[:30],
 )
 def test_probabilities_are_told_from_other_scores(scores: list[float], verdict: bool) -> None:
-    assert are_probabilities(np.float32(scores)) is verdict
-    assert are_probabilities(np.float32([scores, scores])) is verdict
+    assert are_probabilities(np.array(scores, np.float32)) is verdict
+    assert are_probabilities(np.array([scores, scores], np.float32)) is verdict

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,12 @@ def test_what_is_not_float32_is_refused(model: str, reason: str) -> None:
 def test_what_is_no_model_is_refused() -> None:
     with pytest.raises(ModelFormatError):
         quantize(b"no model", "float16", [])
+
+
+def test_a_missing_quantiser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    with pytest.raises(QuantizeError, match=r"needs ai_edge_quantizer: pip install 'idlesight"):
+        quantize(V1, "float16", [])
 
 
 def test_int8_without_pictures_is_a_mistake() -> None:

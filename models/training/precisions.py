@@ -160,28 +160,28 @@ def _assembled(
     unseen: bool,
     largest_drop: float,
 ) -> Precisions:
-    latencies = measure(
+    measured = measure(
         {
             file.entry.file: Classifier(file.model, interface=entry.interface)
             for entry in manifest.variants
             for file in files[entry.name]
         }
     )
+    latencies = {name: latency.median_ms for name, latency in measured.items()}
     checks: list[Check] = []
     entries: list[VariantEntry] = []
     alternatives: dict[str, bytes] = {}
     for entry in manifest.variants:
-        default = files[entry.name][0]
-        others: list[FileEntry] = []
-        for file in files[entry.name]:
-            latency_ms = latencies[file.entry.file].median_ms
-            check = _check(entry.name, file, default, pictures, latency_ms, largest_drop)
-            checks.append(check)
-            if file is not default and check.kept:
-                others.append(_described(file, check, unseen))
-                alternatives[file.entry.file] = file.model
-        first = _described(default, checks[-len(files[entry.name])], unseen)
-        figures = first.model_dump(include={"size_bytes", "latency_ms", "validation_accuracy"})
+        own = files[entry.name]
+        held = [
+            _check(entry.name, file, own[0], pictures, latencies[file.entry.file], largest_drop)
+            for file in own
+        ]
+        checks += held
+        kept = [(file, check) for file, check in zip(own, held, strict=True) if check.kept]
+        default, *others = [_described(file, check, unseen) for file, check in kept]
+        alternatives |= {file.entry.file: file.model for file, _ in kept[1:]}
+        figures = default.model_dump(include={"size_bytes", "latency_ms", "validation_accuracy"})
         entries.append(entry.model_copy(update={**figures, "alternatives": tuple(others)}))
     content = manifest.model_dump() | {"format": 2, "variants": [e.model_dump() for e in entries]}
     return Precisions(PackManifest.model_validate(content), alternatives, tuple(checks))

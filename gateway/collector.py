@@ -128,7 +128,7 @@ class _Ballot:
     expected: Mapping[str, int | None]  # node: model id
     waiting_for: set[str]
     contributions: dict[str, Contribution] = field(default_factory=dict)
-    answers: dict[int, Answer] = field(default_factory=dict)  # by model id
+    answers: dict[str, Answer] = field(default_factory=dict)  # by variant
 
     @property
     def deadline_s(self) -> float:
@@ -169,7 +169,7 @@ class Collector:
 
         Args:
             session: the gateway's session.
-            voters: the pack's variants by model id.
+            voters: the pack's variants by the model id of each of their files.
             class_count: C.
             rule: how answers combine.
             max_in_flight: frames that may wait at once, at least 1.
@@ -239,10 +239,10 @@ class Collector:
         voter, ballot = outcome
         inference_ms = message.inference_us / 1000
         ballot.contributions[node] = Contribution(node, voter.variant, inference_ms)
-        # The same model on a second node says the same again: it makes the answer safer, not
-        # heavier.
-        if message.model not in ballot.answers:
-            ballot.answers[message.model] = Answer(
+        # The same variant on a second node, in whatever precision, says the same again: it makes
+        # the answer safer, not heavier.
+        if voter.variant not in ballot.answers:
+            ballot.answers[voter.variant] = Answer(
                 np.array(message.values, dtype=np.float32),
                 np.array(message.indices, dtype=np.int64),
                 voter.weight,
@@ -301,15 +301,17 @@ class Collector:
         """Return whether nobody who is waited for can change the winner or the status."""
         if not ballot.ticket.decide_early:
             return False
-        # One answer a model: what a second node with the same model says is known.
-        models = {ballot.expected[node] for node in ballot.waiting_for} - ballot.answers.keys()
-        weights: list[float] = []
-        for model in models:
-            if model is None or model not in self._voters:
+        weights: dict[str, float] = {}
+        for node in ballot.waiting_for:
+            model = ballot.expected[node]
+            voter = None if model is None else self._voters.get(model)
+            if voter is None:
                 return False
-            weights.append(self._voters[model].weight)
+            # One answer a variant: what a second node with the same one says is known.
+            if voter.variant not in ballot.answers:
+                weights[voter.variant] = voter.weight
         answers = list(ballot.answers.values())
-        future = outlook(answers, weights, self._class_count, self._rule)
+        future = outlook(answers, [*weights.values()], self._class_count, self._rule)
         if future is None:
             return False
         least, most = stated(future.least_confidence), stated(future.most_confidence)

@@ -80,7 +80,9 @@ class Gateway:
         self.collector = Collector(
             session=self.session,
             voters={
-                entry.model_id: Voter(entry.name, entry.weight) for entry in pack.manifest.variants
+                file.model_id: Voter(entry.name, entry.weight)
+                for entry in pack.manifest.variants
+                for file in entry.files
             },
             class_count=len(pack.labels),
             rule=pack.manifest.rule,

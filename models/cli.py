@@ -1,18 +1,22 @@
-"""`idlesight-models`: train, export and evaluate variants, look into packs.
+"""`idlesight-models`: train, export, import, quantise and evaluate variants, look into packs.
 
-What a command needs is imported when it runs: `specs` and `pack` need no more than a node has,
-`evaluate` shows a table besides, and only `train` and `export` need PyTorch.
+What a command needs is imported when it runs: `specs`, `pack` and `import` need no more than a
+node has, `evaluate` shows a table besides, `quantize` needs the quantiser, and only `train` and
+`export` need PyTorch.
 """
 
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias, get_args
 
 from models.errors import ModelsError
+from models.interface import OURS, OutputKind
+from models.manifest import IDENTIFIER, Precision
 from models.pack import load_pack
 from models.rules import Rule
 from models.specs import VARIANTS, macs, parameters
@@ -23,9 +27,13 @@ EXAMPLES = """examples:
   idlesight-models export runs/cifar10 --data ./cifar10/train --name cifar10 --out packs/cifar10
   idlesight-models evaluate ./cifar10/test --pack packs/cifar10
   idlesight-models rules ./cifar10/test --pack packs/cifar10
+  idlesight-models import model.tflite --labels labels.txt --name mine --out packs/mine
+  idlesight-models quantize packs/cifar10 --data ./cifar10/train --out packs/cifar10-small
   idlesight-models pack packs/cifar10
   idlesight-models reproduce --data data
 """
+
+MAX_LABELS_SHOWN = 20
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Command = Callable[[argparse.Namespace], int]
@@ -59,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_specs(commands)
     _add_train(commands)
     _add_export(commands)
+    _add_import(commands)
+    _add_quantize(commands)
     _add_evaluate(commands)
     _add_reproduce(commands)
     _add_rules(commands)
@@ -181,8 +191,106 @@ def _add_metadata(parser: argparse.ArgumentParser, *, name_needed: bool) -> None
     group.add_argument("--licence", default="", help="under which the files may be used")
     group.add_argument("--k", type=_positive, default=2, help="scores an answer keeps (default: 2)")
     group.add_argument(
+        "--precisions",
+        type=_precisions,
+        default=("float32",),
+        help="files of each variant, such as float32,float16,int8 (default: float32)",
+    )
+    group.add_argument(
         "--alpha", type=float, help="weigh by Eq. 1 with this α (default: what serves best)"
     )
+
+
+def _add_import(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "import",
+        help="make a pack of somebody else's TFLite classifier",
+        description="Make a one-variant pack of any TFLite classifier, float or quantised. What "
+        "it takes and returns is told from how it answers to sample pictures.",
+        epilog="examples:\n"
+        "  idlesight-models import mobilenet_v2_quant.tflite --labels labels.txt \\\n"
+        "      --name imagenet --out packs/imagenet --samples ./photographs\n"
+        "  idlesight-models import net.tflite --labels labels.txt --name mine --out packs/mine \\\n"
+        "      --input-range -1,1\n\n"
+        "samples are pictures in class folders, pictures named as n01440764_tench.jpg, or any "
+        "pictures.\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="the .tflite file")
+    parser.add_argument("--labels", type=Path, required=True, help="text file, a label a line")
+    parser.add_argument("--name", type=_identifier, required=True, help="the pack's name")
+    parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
+    parser.add_argument("--samples", type=Path, help="folder of pictures to try it on")
+    # argparse takes what begins with a dash for an option, unless it looks like a number.
+    parser._negative_number_matcher = re.compile(r"^-\d|^-\.\d")
+    parser.add_argument(
+        "--input-range",
+        type=_range,
+        metavar="LOW,HIGH",
+        help="what RGB 0 and 255 become (default: as the file says, or the best on the samples)",
+    )
+    parser.add_argument(
+        "--output",
+        choices=get_args(OutputKind),
+        help="what its scores are (default: found out)",
+    )
+    parser.add_argument(
+        "--variant", type=_identifier, metavar="NAME", help="(default: the file's name)"
+    )
+    parser.add_argument("--version", default="1", help="the pack's version (default: 1)")
+    parser.add_argument(
+        "--k", type=_positive, default=2, help="scores an answer keeps (default: 2)"
+    )
+    parser.add_argument("--description", default="", help="one sentence on what it recognises")
+    parser.add_argument("--sources", default="", help="where the model comes from")
+    parser.add_argument("--licence", default="", help="under which it may be used")
+    parser.set_defaults(command=_lazily("models.packing.commands", "import_command"))
+
+
+def _add_quantize(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "quantize",
+        help="add float16 and INT8 files to a pack",
+        description="Write a pack with its variants in further precisions, each checked on "
+        "pictures and its size, accuracy and one-thread latency written down.",
+        epilog="examples:\n"
+        "  idlesight-models quantize packs/cifar10 --data ./cifar10/train \\\n"
+        "      --validation ./cifar10/test --out packs/cifar10-small\n"
+        "  idlesight-models quantize packs/mine --data ./pictures --precisions int8 "
+        "--out packs/mine\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("pack", type=Path, help="folder or zip of a float32 pack")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="labelled pictures to calibrate INT8 on"
+    )
+    parser.add_argument(
+        "--validation",
+        type=Path,
+        help="labelled pictures that were not trained on: accuracies on them are recorded; "
+        "without, files are compared on --data and no accuracy is",
+    )
+    parser.add_argument(
+        "--precisions",
+        type=_precisions,
+        default=("float16", "int8"),
+        help="(default: float16,int8)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the new pack's folder")
+    parser.add_argument("--version", help="the new pack's version (default: the same)")
+    parser.add_argument(
+        "--limit",
+        type=_positive,
+        default=10_000,
+        help="compare on so many pictures, evenly chosen (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--largest-drop",
+        type=_positive_number,
+        default=0.03,
+        help="of accuracy; a file that loses more is left out (default: %(default)s)",
+    )
+    parser.set_defaults(command=_lazily("models.packing.commands", "quantize_command"))
 
 
 def _add_evaluate(commands: Parsers) -> None:
@@ -216,8 +324,16 @@ def _add_rules(commands: Parsers) -> None:
 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", type=Path, help="data set, of which the test part is taken")
+    parser.add_argument(
+        "data",
+        type=Path,
+        help="data set, of which the test part is taken, or a folder of pictures named as "
+        "n01440764_tench.jpg",
+    )
     parser.add_argument("--pack", type=Path, help="folder or zip (default: the pack shipped)")
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), help="of the files (default: each one's first)"
+    )
     parser.add_argument("--k", type=_positive, help="scores an answer keeps (default: the pack's)")
     parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
     parser.add_argument("--threads", type=_positive, default=1, help="(default: 1)")
@@ -342,16 +458,25 @@ def _pack(options: argparse.Namespace) -> int:
     )
     weighed = "" if manifest.alpha is None else f", α = {manifest.alpha:g}"
     print(f"k = {manifest.k}{weighed}; every file matches its SHA-256")
-    print(f"  {'variant':8} {'ρ':>4} {'precision':9} {'kB':>6} {'validation':>10}  model")
+    head = f"{'ρ':>4} {'precision':9} {'kB':>6} {'validation':>10} {'ms':>7}  model"
+    width = max(8, *(len(entry.name) for entry in manifest.variants))
+    print(f"  {'variant':{width}} {head}")
     for entry in manifest.variants:
-        accuracy = entry.validation_accuracy
-        shown = "–" if accuracy is None else f"{accuracy:.2%}"
-        size_kb = len(pack.model(entry.name)) / 1000
-        print(
-            f"  {entry.name:8} {entry.resolution:4} {entry.precision:9} {size_kb:6.0f} "
-            f"{shown:>10}  {entry.sha256[:12]}"
-        )
-    print(f"  labels: {', '.join(pack.labels)}")
+        for file in entry.files:
+            accuracy, latency_ms = file.validation_accuracy, file.latency_ms
+            size_kb = len(pack.model(entry.name, file.precision)) / 1000
+            print(
+                f"  {entry.name:{width}} {entry.resolution:4} {file.precision:9} {size_kb:6.0f} "
+                f"{'–' if accuracy is None else f'{accuracy:.2%}':>10} "
+                f"{'–' if latency_ms is None else f'{latency_ms:.3f}':>7}  {file.sha256[:12]}"
+            )
+        if entry.interface != OURS:
+            low, high = entry.interface.input_range
+            print(f"  {'':{width}} takes {low:g} to {high:g}, returns {entry.interface.output}")
+    shown = pack.labels[:MAX_LABELS_SHOWN]
+    more = len(pack.labels) - len(shown)
+    separator = "; " if any("," in label for label in shown) else ", "
+    print(f"  labels: {separator.join(shown)}{f' and {more} more' if more else ''}")
     return 0
 
 
@@ -380,6 +505,32 @@ def _names(text: str) -> tuple[str, ...]:
             f"{', '.join(unknown)} is no variant; choose from {', '.join(VARIANTS)}"
         )
     return names
+
+
+def _precisions(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    unknown = [name for name in names if name not in get_args(Precision)]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown)} is no precision; choose from {', '.join(get_args(Precision))}"
+        )
+    return names
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, such as -1,1") from None
+    return low, high
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(IDENTIFIER, text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name: at most 64 letters, digits, - and _"
+        )
+    return text
 
 
 def _positive(text: str) -> int:

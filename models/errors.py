@@ -6,14 +6,17 @@ ModelsError
 │   ├── PackFormatError        its pack.json is not a valid manifest
 │   ├── PackFileError          one of its files is missing, unsafe, too large or altered
 │   ├── PackWriteError         it cannot be written there
-│   └── VariantNotFoundError   it has no variant of that name
+│   ├── VariantNotFoundError   it has no variant of that name
+│   └── PrecisionNotFoundError  its variant does not come in that precision
 ├── RuntimeMissingError        no TFLite runtime is installed
 ├── ModelFormatError           the bytes are not a TFLite model that the runtime can load
 ├── ModelShapeError            the model takes or returns another shape than a variant does
 ├── DecodeError                the bytes are not a JPEG that can be decoded
 ├── PictureError               a picture of a data set cannot be decoded; it is left out
-└── DatasetError               the labelled pictures cannot be used
-    └── DataMapError           the file that says which classes make up which labels is not valid
+├── DatasetError               the labelled pictures cannot be used
+│   └── DataMapError           the file that says which classes make up which labels is not valid
+├── LabelsError                the file of labels cannot be used, or not for this model
+└── InterfaceError             what a model takes or returns cannot be told
 
 Every message is one sentence fit for a person: what is wrong, and what to do where that is known.
 """
@@ -77,6 +80,24 @@ class VariantNotFoundError(PackError):
         self.available = tuple(available)
 
 
+class PrecisionNotFoundError(PackError):
+    """The variant does not come in that precision.
+
+    Attributes:
+        variant: the variant's name.
+        precision: the one asked for.
+        available: those it comes in.
+    """
+
+    def __init__(self, path: Path, variant: str, precision: str, available: Sequence[str]) -> None:
+        super().__init__(
+            path, f"{variant} does not come in {precision}, but in {', '.join(available)}"
+        )
+        self.variant = variant
+        self.precision = precision
+        self.available = tuple(available)
+
+
 class RuntimeMissingError(ModelsError):
     """No TFLite runtime is installed."""
 
@@ -113,3 +134,11 @@ class DatasetError(ModelsError):
 
 class DataMapError(DatasetError):
     """The file that says which classes make up which labels is not valid."""
+
+
+class LabelsError(ModelsError):
+    """The file of labels cannot be used, or not for this model."""
+
+
+class InterfaceError(ModelsError):
+    """What a model takes or returns cannot be told."""

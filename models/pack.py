@@ -1,8 +1,9 @@
 """Packs: a family of trained variants as one directory, or one zip file of it.
 
-A pack holds `pack.json` (a `PackManifest`) and one .tflite file per variant. Packs come from
-other people, so nothing in one is trusted: names are plain file names, sizes are bounded before
-anything is read, and every file's SHA-256 is that of the manifest before its bytes are used.
+A pack holds `pack.json` (a `PackManifest`) and for each variant a .tflite file in one precision or
+in several; `PACKS.md` describes it. Packs come from other people, so nothing in one is trusted:
+names are plain file names, sizes are bounded before anything is read, and every file's SHA-256 is
+that of the manifest before its bytes are used.
 """
 
 import hashlib
@@ -15,18 +16,34 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from models.errors import PackFileError, PackFormatError, PackWriteError, VariantNotFoundError
-from models.manifest import PackManifest, VariantEntry
+from models.errors import (
+    PackFileError,
+    PackFormatError,
+    PackWriteError,
+    PrecisionNotFoundError,
+    VariantNotFoundError,
+)
+from models.manifest import (
+    FORMAT_2_FIELDS,
+    MAX_MODEL_BYTES,
+    FileEntry,
+    PackManifest,
+    Precision,
+    VariantEntry,
+)
 from models.pack_files import MANIFEST_FILE, MAX_PACK_BYTES, PackFiles, open_files
 
 __all__ = [
     "DEFAULT_PACK",
     "MANIFEST_FILE",
+    "FileEntry",
     "Pack",
     "PackManifest",
+    "Precision",
     "VariantEntry",
     "load_pack",
     "write_pack",
@@ -37,8 +54,6 @@ DEFAULT_PACK = "cifar10"
 
 # Room for the 21,841 labels of the whole ImageNet, each on a line of its own.
 MAX_MANIFEST_BYTES = 1 << 20
-# The paper's largest variant (Vim7) is 8 MB in float32; a full MobileNetV2 1.0 is 14 MB.
-MAX_MODEL_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +97,49 @@ class Pack:
         raise VariantNotFoundError(self.path, name, names)
 
     def by_model_id(self, model_id: int) -> VariantEntry | None:
-        """Return the variant that a prediction's model id names, if it is of this pack."""
+        """Return the variant that a prediction's model id names, whichever its precision."""
         for variant in self.manifest.variants:
-            if variant.model_id == model_id:
+            if any(file.model_id == model_id for file in variant.files):
                 return variant
         return None
 
-    def model(self, name: str) -> bytes:
-        """Return a variant's .tflite file, which is exactly the one the manifest names.
+    def file(self, name: str, precision: Precision | None = None) -> FileEntry:
+        """Return the entry of a variant's file; None is its default precision.
 
         Raises:
             VariantNotFoundError: there is no variant of that name.
-            PackFileError: the file is missing, unsafe, too large or altered.
+            PrecisionNotFoundError: it does not come in that precision.
         """
         variant = self.variant(name)
-        model = self._files.read(variant.file, MAX_MODEL_BYTES)
-        if hashlib.sha256(model).hexdigest() != variant.sha256:
+        for file in variant.files:
+            if precision in (None, file.precision):
+                return file
+        raise PrecisionNotFoundError(self.path, name, str(precision), variant.precisions)
+
+    def model(self, name: str, precision: Precision | None = None) -> bytes:
+        """Return a variant's .tflite file, which is exactly the one the manifest names.
+
+        Args:
+            name: the variant's.
+            precision: None is its default one.
+
+        Raises:
+            VariantNotFoundError: there is no variant of that name.
+            PrecisionNotFoundError: it does not come in that precision.
+            PackFileError: the file is missing, unsafe, too large or altered.
+        """
+        return self._read(self.file(name, precision))
+
+    def _read(self, entry: FileEntry) -> bytes:
+        bound = MAX_MODEL_BYTES if entry.size_bytes is None else entry.size_bytes
+        model = self._files.read(entry.file, bound)
+        if hashlib.sha256(model).hexdigest() != entry.sha256:
             raise PackFileError(
-                self.path, variant.file, "is not the file that was packed, copy the pack again"
+                self.path, entry.file, "is not the file that was packed, copy the pack again"
             )
+        if entry.size_bytes not in (None, len(model)):
+            problem = f"has {len(model)} bytes, {MANIFEST_FILE} says {entry.size_bytes}"
+            raise PackFileError(self.path, entry.file, problem)
         return model
 
 
@@ -119,16 +158,22 @@ def load_pack(path: Path | str | None = None) -> Pack:
     files = open_files(path)
     pack = Pack(path, _parse_manifest(path, files.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)), files)
     total_bytes = 0
-    for variant in pack.manifest.variants:
-        total_bytes += len(pack.model(variant.name))
+    for entry in _entries(pack.manifest):
+        total_bytes += len(pack._read(entry))
         if total_bytes > MAX_PACK_BYTES:
             raise PackFileError(
-                path, variant.file, f"makes it larger than {MAX_PACK_BYTES >> 20} MiB"
+                path, entry.file, f"makes it larger than {MAX_PACK_BYTES >> 20} MiB"
             )
     return pack
 
 
-def write_pack(directory: Path, manifest: PackManifest, models: Mapping[str, bytes]) -> Pack:
+def write_pack(
+    directory: Path,
+    manifest: PackManifest,
+    models: Mapping[str, bytes],
+    *,
+    alternatives: Mapping[str, bytes] = MappingProxyType({}),
+) -> Pack:
     """Write a pack and return it; the directory is there completely or not at all.
 
     A pack that is there already is replaced; other files beside its own (a README) stay.
@@ -136,13 +181,14 @@ def write_pack(directory: Path, manifest: PackManifest, models: Mapping[str, byt
     Args:
         directory: the pack's directory to be; its parents are made.
         manifest: the pack's manifest.
-        models: the .tflite file of each variant, by the variant's name.
+        models: the default .tflite file of each variant, by the variant's name.
+        alternatives: the files of their further precisions, by file name.
 
     Raises:
         ValueError: the models are not those of the manifest, or that is too large.
         PackWriteError: the directory cannot be written, or is there and holds no pack.
     """
-    _check_models(manifest, models)
+    contents = _contents(manifest, models, alternatives)
     manifest_json = _to_json(manifest)
     directory = Path(directory).resolve()
     token = secrets.token_hex(4)
@@ -154,8 +200,8 @@ def write_pack(directory: Path, manifest: PackManifest, models: Mapping[str, byt
             partial.mkdir(parents=True)
             for file in kept:
                 shutil.copy2(file, partial)
-            for variant in manifest.variants:
-                _write_synced(partial / variant.file, models[variant.name])
+            for name, content in contents.items():
+                _write_synced(partial / name, content)
             _write_synced(partial / MANIFEST_FILE, manifest_json)
             if directory.exists():
                 directory.rename(replaced)
@@ -177,7 +223,7 @@ def zip_pack(pack: Pack, file: Path) -> None:
     """
     file = Path(file)
     contents = {MANIFEST_FILE: _to_json(pack.manifest)} | {
-        variant.file: pack.model(variant.name) for variant in pack.manifest.variants
+        entry.file: pack._read(entry) for entry in _entries(pack.manifest)
     }
     partial = file.with_name(f".{file.name}.partial-{secrets.token_hex(4)}")
     with _writing(file):
@@ -200,7 +246,7 @@ def _parse_manifest(path: Path, content: bytes) -> PackManifest:
         first = exc.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         if where == "format":
-            problem = f"format {first['input']!r:.40} is not 1, the only one this version reads"
+            problem = f"format {first['input']!r:.40} is not 1 or 2, which this version reads"
         else:
             message = first["msg"].removeprefix("Value error, ")
             problem = f"{where}: {message}" if where else message
@@ -208,18 +254,35 @@ def _parse_manifest(path: Path, content: bytes) -> PackManifest:
 
 
 def _to_json(manifest: PackManifest) -> bytes:
-    content = f"{manifest.model_dump_json(indent=2)}\n".encode()
+    unknown = {"variants": {"__all__": set(FORMAT_2_FIELDS)}} if manifest.format == 1 else {}
+    content = f"{manifest.model_dump_json(indent=2, exclude=unknown)}\n".encode()
     if len(content) > MAX_MANIFEST_BYTES:
         raise ValueError(f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes")
     return content
 
 
-def _check_models(manifest: PackManifest, models: Mapping[str, bytes]) -> None:
+def _entries(manifest: PackManifest) -> list[FileEntry]:
+    """Return all files of all variants."""
+    return [entry for variant in manifest.variants for entry in variant.files]
+
+
+def _contents(
+    manifest: PackManifest, models: Mapping[str, bytes], alternatives: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """Return every .tflite file by its name, exactly those of the manifest."""
     if set(models) != {variant.name for variant in manifest.variants}:
         raise ValueError("the models must be exactly those of the manifest's variants")
-    for variant in manifest.variants:
-        if hashlib.sha256(models[variant.name]).hexdigest() != variant.sha256:
-            raise ValueError(f"the model of {variant.name} has another hash than the manifest")
+    contents = {variant.file: models[variant.name] for variant in manifest.variants}
+    contents |= alternatives
+    entries = _entries(manifest)
+    if set(contents) != {entry.file for entry in entries}:
+        raise ValueError("the alternative models must be exactly those of the manifest")
+    for entry in entries:
+        if hashlib.sha256(contents[entry.file]).hexdigest() != entry.sha256:
+            raise ValueError(f"the model in {entry.file} has another hash than the manifest")
+        if entry.size_bytes not in (None, len(contents[entry.file])):
+            raise ValueError(f"the model in {entry.file} has another size than the manifest says")
+    return contents
 
 
 def _files_to_keep(directory: Path) -> list[Path]:

@@ -157,7 +157,7 @@ class NodeAgent:
             reason=reason,
             pack=self._pack.name,
             variant=serving.entry.name if serving else None,
-            model=serving.entry.sha256 if serving else None,
+            model=serving.file.sha256 if serving else None,
             inference_ms_p50=self._times.percentile(0.50),
             inference_ms_p95=self._times.percentile(0.95),
             foreign_cpu=_rounded(cpu.slow_share if cpu else None),
@@ -202,10 +202,11 @@ class NodeAgent:
             self._serve(None)
             return
         for entry in self._pack.manifest.variants:
-            if entry.sha256 == assignment.model:
-                logger.info("assigned variant %s of pack %s", entry.name, self._pack.name)
-                self._serve(Choice(self._pack, entry))
-                return
+            for file in entry.files:
+                if file.sha256 == assignment.model:
+                    logger.info("assigned variant %s of pack %s", entry.name, self._pack.name)
+                    self._serve(Choice(self._pack, entry, file.precision))
+                    return
         self._assignment_problem = (
             f"assigned variant {assignment.variant} of pack {assignment.pack} "
             f"(model {assignment.model[:12]}…) is not in the pack {self._pack.name} of this node"
@@ -312,7 +313,7 @@ def _prediction(frame: WaitingFrame, answer: WorkerAnswer, choice: Choice) -> Pr
     return PredictionMessage(
         session=frame.message.session,
         frame=frame.message.frame,
-        model=choice.entry.model_id,
+        model=choice.file.model_id,
         inference_us=min(answer.decode_us + answer.inference_us, _U32_MAX),
         class_count=answer.class_count,
         indices=answer.indices,

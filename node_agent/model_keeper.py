@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from models.errors import ModelsError
-from models.pack import Pack, VariantEntry
+from models.pack import FileEntry, Pack, Precision, VariantEntry
 from node_agent.errors import ModelRefusedError, WorkerDiedError, WorkerError
 from node_agent.settings import WorkerSettings
 from node_agent.worker import Worker
@@ -30,14 +30,27 @@ HAND_OVER_S = 3.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """One variant of one pack."""
+    """One variant of one pack in one precision; None is its default one.
+
+    Raises:
+        PrecisionNotFoundError: the variant does not come in that precision.
+    """
 
     pack: Pack
     entry: VariantEntry
+    precision: Precision | None = None
+
+    def __post_init__(self) -> None:
+        self.pack.file(self.entry.name, self.precision)
+
+    @property
+    def file(self) -> FileEntry:
+        """The file that computes."""
+        return self.pack.file(self.entry.name, self.precision)
 
     def same_model(self, other: "Choice | None") -> bool:
         """Return whether both are the same file."""
-        return other is not None and self.entry.sha256 == other.entry.sha256
+        return other is not None and self.file.sha256 == other.file.sha256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,10 +283,11 @@ def load_request(choice: Choice, threads: int) -> LoadRequest:
     """
     manifest, entry = choice.pack.manifest, choice.entry
     return LoadRequest(
-        model=choice.pack.model(entry.name),
+        model=choice.pack.model(entry.name, choice.precision),
         resolution=entry.resolution,
         class_count=len(manifest.labels),
         k=manifest.k,
         input_offset=entry.input_offset,
         threads=threads,
+        interface=entry.interface,
     )

@@ -10,11 +10,8 @@ import numpy as np
 from models.ensemble import compress
 from models.errors import DecodeError, ModelShapeError
 from models.preprocess import decode_jpeg
-from models.runtime import Classifier
+from models.runtime import Classifier, are_probabilities
 from node_agent.worker_protocol import Kind, LoadRequest, WorkerAnswer, encode_answer
-
-# The sum of an int8 softmax misses 1 by the rounding of its scores; far more is no softmax.
-SUM_TOLERANCE = 0.1
 
 
 class ServedModel:
@@ -27,7 +24,9 @@ class ServedModel:
     """
 
     def __init__(self, request: LoadRequest) -> None:
-        self._classifier = Classifier(request.model, threads=request.threads)
+        self._classifier = Classifier(
+            request.model, threads=request.threads, interface=request.interface
+        )
         self._resolution = request.resolution
         self._input_offset = request.input_offset
         self._k = request.k
@@ -49,7 +48,7 @@ class ServedModel:
         started_s = time.perf_counter()
         scores = self._classifier.classify(grey)
         elapsed_ms = (time.perf_counter() - started_s) * 1000
-        if not np.isfinite(scores).all() or abs(float(scores.sum()) - 1.0) > SUM_TOLERANCE:
+        if not are_probabilities(scores):
             raise ModelShapeError("the model returns no probabilities: its scores do not add to 1")
         return elapsed_ms
 

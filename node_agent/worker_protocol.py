@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from models.interface import OURS, Interface
+
 HEADER: Final = struct.Struct("<BI")
 MAX_BODY_BYTES: Final = 80 * 2**20
 """A model (64 MiB at most) with its description, and room to spare."""
@@ -37,7 +39,7 @@ class WorkerProtocolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """The model to serve and what it must turn out to be."""
+    """The model to serve, how to speak to it and what it must turn out to be."""
 
     model: bytes
     resolution: int
@@ -45,6 +47,7 @@ class LoadRequest:
     k: int
     input_offset: tuple[float, float]
     threads: int
+    interface: Interface = OURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ def encode_load(request: LoadRequest) -> bytes:
         "k": request.k,
         "input_offset": request.input_offset,
         "threads": request.threads,
+        "input_range": request.interface.input_range,
+        "output": request.interface.output,
     }
     return json.dumps(description).encode() + b"\0" + request.model
 
@@ -116,7 +121,9 @@ def decode_load(body: bytes) -> LoadRequest:
     description, _, model = body.partition(b"\0")
     fields: dict[str, Any] = json.loads(description)
     dx, dy = fields.pop("input_offset")
-    return LoadRequest(model=model, input_offset=(dx, dy), **fields)
+    low, high = fields.pop("input_range")
+    interface = Interface((low, high), fields.pop("output"))
+    return LoadRequest(model=model, input_offset=(dx, dy), interface=interface, **fields)
 
 
 def encode_ready(ready: Ready) -> bytes:

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,17 +64,44 @@ def read_dataset(
         held = f"{path} holds {len(listed.labels)} class"
         raise DatasetError(f"{held}: at least two are needed, each a folder of pictures")
     target_of = _target_of(listed, labels, path)
+    listed = replace(
+        listed,
+        labels=labels or listed.labels,
+        targets=target_of[listed.targets],
+        keys=labels or listed.keys,
+    )
+    return read_part(path, listed, largest_side, on_progress=on_progress)
+
+
+def read_part(
+    path: Path,
+    listed: Part,
+    largest_side: int,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Dataset:
+    """Return a part's pictures, unreadable ones left out and named in the log.
+
+    Args:
+        path: where it comes from, for messages.
+        listed: the part.
+        largest_side: pictures are scaled down to at most this many pixels a side, and never up.
+        on_progress: called with (pictures read, pictures in all).
+
+    Raises:
+        DatasetError: nothing of it can be read, or it is more than fits into the memory.
+    """
     side = min(largest_side, usual_side(listed))
     _check_memory(path, listed, side)
     if listed.pixels is not None and listed.pixels.shape[1:3] == (side, side):
         pixels = np.ascontiguousarray(listed.pixels.transpose(0, 3, 1, 2))  # (N, 3, S, S)
         on_progress(len(listed), len(listed))
-        return Dataset(pixels, target_of[listed.targets], labels or listed.labels, listed.files)
+        return Dataset(pixels, listed.targets, listed.labels, listed.files)
     pixels, kept = _decoded(listed, side, on_progress)
     if not kept:
         raise DatasetError(f"{path} holds no picture that can be read")
     files = tuple(listed.files[index] for index in kept)
-    return Dataset(pixels, target_of[listed.targets[kept]], labels or listed.labels, files)
+    return Dataset(pixels, listed.targets[kept], listed.labels, files)
 
 
 def decode(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.dataset import Dataset
 from models.evaluation.ballots import STATED_BY, Sent, ballots_of, chunks
-from models.pack import Pack
+from models.pack import Pack, Precision
 from models.preprocess import resize
 from models.rules import Rule
 from models.runtime import Classifier
@@ -44,12 +44,19 @@ def scores_of(
     dataset: Dataset,
     *,
     threads: int = 1,
+    precision: Precision | None = None,
     on_progress: OnProgress = lambda _name, _done, _of: None,
 ) -> dict[str, Floats]:
-    """Return every variant's scores (N, C) of the pictures, each sampled as a node samples it."""
+    """Return every variant's scores (N, C) of the pictures, each sampled as a node samples it.
+
+    Raises:
+        PrecisionNotFoundError: a variant does not come in that precision; None is the default.
+    """
     return {
         entry.name: classify(
-            Classifier(pack.model(entry.name), threads=threads),
+            Classifier(
+                pack.model(entry.name, precision), threads=threads, interface=entry.interface
+            ),
             dataset.pixels,
             entry.input_offset,
             on_progress=lambda done, of, name=entry.name: on_progress(name, done, of),  # type: ignore[misc]

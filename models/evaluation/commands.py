@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from models.dataset import Dataset
-from models.datasets import TEST, read_dataset
+from models.datasets import TEST, read_labelled
 from models.evaluation.accuracy import Floats, SubsetAccuracy, scores_of, subset_accuracies
 from models.evaluation.rules import (
     Figures,
@@ -77,7 +77,7 @@ def _scores(options: argparse.Namespace, pack: Pack) -> tuple[Dataset, dict[str,
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         names = ["pictures", *(entry.name for entry in pack.manifest.variants)]
         tasks = {name: bar.add_task(name, total=None) for name in names}
-        dataset = read_dataset(
+        dataset = read_labelled(
             options.data,
             TEST,
             pack.largest_resolution,
@@ -89,6 +89,7 @@ def _scores(options: argparse.Namespace, pack: Pack) -> tuple[Dataset, dict[str,
             pack,
             dataset,
             threads=options.threads,
+            precision=options.precision,
             on_progress=lambda name, done, of: bar.update(tasks[name], completed=done, total=of),
         )
     return dataset, scores

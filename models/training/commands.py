@@ -2,11 +2,10 @@
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +20,7 @@ from models.training.errors import CheckpointError
 from models.training.export import export, manifest_of
 from models.training.machine import keep_freed_memory, threads
 from models.training.planning import costs, expected_s, within
+from models.training.precisions import add_precisions
 from models.training.pretrained import describe, save_trunk, shipped_trunk
 from models.training.progress import OnProgress, Progress
 from models.training.recipe import Order, Recipe, draws_per_class, paper_recipe
@@ -68,9 +68,7 @@ def train_command(options: argparse.Namespace) -> int:
         report = inspect(trained, dataset, recipe, pretrained, on_progress)
         pack = None
         if not options.no_pack:
-            pack = _write(
-                trained, dataset, recipe, on_progress, _metadata(options), options.run / "pack"
-            )
+            pack = _write(trained, dataset, recipe, on_progress, options, options.run / "pack")
     show(report, dataset, options.run)
     print(f"wrote {pack.path}: {_summary(pack)}" if pack else "no pack was asked for: see `export`")
     if pack:
@@ -88,7 +86,7 @@ def export_command(options: argparse.Namespace) -> int:
     largest = max(one.network.spec.resolution for one in trained)
     with shown_progress() as on_progress:
         dataset = _read(options, largest, trained[0].labels, on_progress)
-        pack = _write(trained, dataset, recipe, on_progress, _metadata(options), options.out)
+        pack = _write(trained, dataset, recipe, on_progress, options, options.out)
     if options.trunk:
         save_trunk(trained[-1].network, options.trunk)
         print(f"wrote {options.trunk}: the trunk of {trained[-1].network.spec.name}")
@@ -171,17 +169,14 @@ def _said(recipe: Recipe, pictures: int, choice: Choice) -> str:
     return f"{choice.machine}; {epochs}: about {minutes} min"
 
 
-def _metadata(options: argparse.Namespace) -> dict[str, Any]:
-    name = options.name or re.sub(r"[^A-Za-z0-9_-]+", "-", options.data.resolve().name)[:64]
-    return {
-        "name": name,
-        "version": options.version,
-        "description": options.description,
-        "sources": options.sources,
-        "licence": options.licence,
-        "k": options.k,
-        "alpha": options.alpha,
-    }
+def _name(options: argparse.Namespace) -> str:
+    """Return the pack's name: as given, else after the folder of pictures."""
+    if options.name:
+        return str(options.name)
+    folder = options.data.resolve()
+    if folder.name == TRAIN:  # cifar10/train is cifar10
+        folder = folder.parent
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name).strip("-")[:64] or "pictures"
 
 
 def _write(
@@ -189,10 +184,10 @@ def _write(
     dataset: Dataset,
     recipe: Recipe,
     on_progress: OnProgress,
-    metadata: Mapping[str, Any],
+    options: argparse.Namespace,
     out: Path,
 ) -> Pack:
-    _, validation = split_validation(dataset, recipe.validation_share, recipe.seed)
+    training, validation = split_validation(dataset, recipe.validation_share, recipe.seed)
     exported = []
     for done, one in enumerate(trained, start=1):
         exported.append(export(one, validation))
@@ -202,12 +197,28 @@ def _write(
     manifest = manifest_of(
         exported,
         validation,
-        **metadata,
+        name=_name(options),
+        version=options.version,
+        description=options.description,
+        sources=options.sources,
+        licence=options.licence,
+        k=options.k,
+        alpha=options.alpha,
         on_figures=lambda one: on_progress(
             Progress(one.label, 1, 1, f"{one.subsets_top_1:.2%} of validation")
         ),
     )
-    return write_pack(out, manifest, {one.trained.network.spec.name: one.model for one in exported})
+    models = {one.trained.network.spec.name: one.model for one in exported}
+    made = add_precisions(
+        manifest,
+        models,
+        options.precisions,
+        training,
+        validation,
+        unseen=True,
+        on_done=lambda task, done, of: on_progress(Progress(task, done, of)),
+    )
+    return write_pack(out, made.manifest, models, alternatives=made.alternatives)
 
 
 def _summary(pack: Pack) -> str:

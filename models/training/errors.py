@@ -4,7 +4,8 @@ ModelsError
 └── TrainingError
     ├── CheckpointError   a run cannot be resumed from what its folder holds
     ├── WeightsError      the pretrained weights are not those of this network
-    └── ExportError       the exported graph does not do what the network does
+    ├── ExportError       the exported graph does not do what the network does
+    └── QuantizeError     a file cannot be made in another precision
 """
 
 from models.errors import ModelsError
@@ -24,3 +25,7 @@ class WeightsError(TrainingError):
 
 class ExportError(TrainingError):
     """The exported graph does not do what the network does."""
+
+
+class QuantizeError(TrainingError):
+    """A file cannot be made in another precision."""

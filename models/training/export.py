@@ -1,12 +1,8 @@
 """From trained networks to a pack of `.tflite` files that do exactly what the networks do."""
 
-import contextlib
 import hashlib
-import logging
-import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +17,7 @@ from models.runtime import Classifier
 from models.specs import macs, parameters
 from models.training.errors import ExportError
 from models.training.network import DeployedVariant
+from models.training.quiet import quiet
 from models.training.run import Trained
 
 CHECKED_PICTURES = 256
@@ -140,7 +137,7 @@ def manifest_of(
 def convert(deployed: DeployedVariant, resolution: int) -> bytes:
     """Return the TFLite flatbuffer of the graph."""
     example = torch.zeros(1, resolution, resolution, 3)
-    with _quiet():
+    with quiet():
         import litert_torch
 
         converted = litert_torch.convert(deployed, (example,))
@@ -148,23 +145,3 @@ def convert(deployed: DeployedVariant, resolution: int) -> bytes:
             file = Path(folder, "model.tflite")
             converted.export(str(file))
             return file.read_bytes()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the converter's chatter off the terminal; part of it goes past Python's streams."""
-    level = logging.root.manager.disable
-    kept = [os.dup(1), os.dup(2)]
-    with open(os.devnull, "w") as sink, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            os.dup2(sink.fileno(), 1)
-            os.dup2(sink.fileno(), 2)
-            with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-                yield
-        finally:
-            logging.disable(level)
-            for number, copy in zip((1, 2), kept, strict=True):
-                os.dup2(copy, number)
-                os.close(copy)

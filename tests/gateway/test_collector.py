@@ -160,6 +160,27 @@ def test_same_model_on_two_nodes_weighs_once() -> None:
     assert len(two.contributions) == 3
 
 
+def test_same_variant_in_two_precisions_weighs_once() -> None:
+    once = collector()
+    both = Collector(
+        session=SESSION,
+        voters=VOTERS | {11: Voter("V1", 0.6)},  # another file of V1
+        class_count=CLASSES,
+        rule="residual",
+    )
+    outcomes = []
+    for frames in (once, both):
+        frames.open(ticket(), nodes("a", "b", "c"), now_s=0.0)
+        frames.receive("a", answer(model=1, label=4), now_s=0.1)
+        frames.receive("c", answer(model=11 if frames is both else 1, label=4), now_s=0.1)
+        outcomes.append(decided(frames.receive("b", answer(model=3, label=7), now_s=0.1)))
+    same, other = outcomes
+    assert same.scores is not None
+    assert other.scores is not None
+    assert_allclose(other.scores, same.scores)
+    assert {one.variant for one in other.contributions} == {"V1", "V3"}
+
+
 def test_papers_rule_ranks_and_probabilities_come_from_the_residual_one() -> None:
     frames = collector("paper")
     frames.open(ticket(), nodes("a"), now_s=0.0)
@@ -441,3 +462,16 @@ def test_any_interleaving_ends_each_frame_once_and_mixes_nothing(
             assert np.isfinite(decision.scores).all()
             assert decision.scores.sum() == pytest.approx(1)
     assert frames.in_flight == 0
+
+
+def test_a_variant_that_has_answered_in_another_precision_is_not_waited_for_to_be_certain() -> None:
+    frames = Collector(
+        session=SESSION,
+        voters={1: Voter("V1", 0.6), 11: Voter("V1", 0.6), 3: Voter("V3", 1.0)},
+        class_count=CLASSES,
+        rule="residual",
+    )
+    frames.open(ticket(), {"a": 1, "b": 11, "c": 3}, now_s=0.0)
+    assert frames.receive("a", answer(model=1, score=0.9), now_s=0.1) is None
+    decision = decided(frames.receive("c", answer(model=3, score=0.9), now_s=0.1))
+    assert (decision.decided, decision.missing) == ("certain", ("b",))

@@ -20,12 +20,16 @@ from models.errors import (
     PackFormatError,
     PackNotFoundError,
     PackWriteError,
+    PrecisionNotFoundError,
     VariantNotFoundError,
 )
+from models.interface import Interface
+from models.manifest import FORMAT_2_FIELDS, MAX_MODEL_BYTES
 from models.pack import MANIFEST_FILE, Pack, PackManifest, load_pack, write_pack, zip_pack
 from models.pack_files import MAX_PACK_BYTES
 
 MODELS = {"V1": b"the model of V1" * 50, "V2": b"the model of V2" * 70}
+INT8 = b"V1 in int8" * 20
 LABELS = ["cat", "dog", "bird"]
 
 
@@ -41,6 +45,15 @@ def entry(name: str, resolution: int) -> dict[str, Any]:
         "parameters": 320_000,
         "macs": 10_000_000,
     }
+
+
+def int8(**changes: Any) -> dict[str, Any]:
+    """V1 in another precision, as an entry of its alternatives."""
+    return {
+        "file": "V1-int8.tflite",
+        "sha256": hashlib.sha256(INT8).hexdigest(),
+        "precision": "int8",
+    } | changes
 
 
 def content() -> dict[str, Any]:
@@ -66,6 +79,21 @@ def directory(tmp_path: Path) -> Path:
     """A sound pack as a directory."""
     path = tmp_path / "animals"
     write_pack(path, manifest(), MODELS)
+    return path
+
+
+def several(**changes: Any) -> PackManifest:
+    """The manifest of a pack whose V1 comes in two precisions."""
+    first = entry("V1", 96) | {"size_bytes": len(MODELS["V1"]), "latency_ms": 0.4}
+    other = int8(size_bytes=len(INT8), latency_ms=0.25, validation_accuracy=0.89) | changes
+    return manifest(format=2, variants=[first | {"alternatives": [other]}, entry("V2", 128)])
+
+
+@pytest.fixture
+def two_precisions(tmp_path: Path) -> Path:
+    """A pack as a directory, V1 in float32 and int8."""
+    path = tmp_path / "several"
+    write_pack(path, several(), MODELS, alternatives={"V1-int8.tflite": INT8})
     return path
 
 
@@ -148,6 +176,139 @@ def test_zip_of_a_folder_is_a_pack_too(directory: Path, tmp_path: Path) -> None:
         for path in directory.iterdir():
             archive.write(path, f"animals/{path.name}")
     assert load_pack(file).model("V1") == MODELS["V1"]
+
+
+# Several precisions, and other people's models
+
+
+def test_a_variant_comes_in_several_precisions(two_precisions: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "several.zip"
+    zip_pack(load_pack(two_precisions), archive)
+    for path in (two_precisions, archive):
+        pack = load_pack(path)
+        assert pack.manifest == several()
+        assert pack.variant("V1").precisions == ("float32", "int8")
+        assert pack.model("V1") == pack.model("V1", "float32") == MODELS["V1"]
+        assert pack.model("V1", "int8") == INT8
+        assert pack.file("V1").latency_ms == 0.4
+        assert pack.file("V1", "int8").validation_accuracy == 0.89
+
+
+def test_any_of_a_variants_files_names_it(two_precisions: Path) -> None:
+    pack = load_pack(two_precisions)
+    first, second = pack.variant("V1").files
+    assert first.model_id != second.model_id
+    assert pack.by_model_id(first.model_id) == pack.by_model_id(second.model_id)
+    assert pack.by_model_id(second.model_id) == pack.variant("V1")
+    assert pack.variant("V1").model_id == first.model_id
+
+
+def test_a_precision_that_is_not_there_is_refused_with_those_there_are(
+    two_precisions: Path,
+) -> None:
+    sentence = "V1 does not come in float16, but in float32, int8"
+    with pytest.raises(PrecisionNotFoundError, match=sentence) as caught:
+        load_pack(two_precisions).model("V1", "float16")
+    assert caught.value.available == ("float32", "int8")
+
+
+def test_packs_of_format_1_stay_what_they_were(directory: Path, tmp_path: Path) -> None:
+    (variant, _) = load_pack(directory).manifest.variants
+    assert variant.precisions == ("float32",)
+    assert variant.interface == Interface((0.0, 255.0), "probabilities")
+    assert (variant.size_bytes, variant.latency_ms) == (None, None)
+    write_pack(tmp_path / "again", load_pack(directory).manifest, MODELS)
+    written = json.loads((tmp_path / "again" / MANIFEST_FILE).read_text())
+    assert written["format"] == 1
+    assert not FORMAT_2_FIELDS & set(written["variants"][0])
+
+
+def test_what_a_model_takes_and_returns_is_kept(tmp_path: Path) -> None:
+    theirs = {"input_range": [-1, 1], "output": "logits"}
+    described = manifest(format=2, variants=[entry("V1", 96) | {"interface": theirs}])
+    pack = write_pack(tmp_path / "theirs", described, {"V1": MODELS["V1"]})
+    assert pack.variant("V1").interface == Interface((-1.0, 1.0), "logits")
+
+
+def test_the_pack_that_ships_loads() -> None:
+    assert all(entry.precisions[0] == "float32" for entry in load_pack().manifest.variants)
+
+
+def test_altered_alternative_is_found(two_precisions: Path) -> None:
+    (two_precisions / "V1-int8.tflite").write_bytes(INT8[:-1] + b"?")
+    with pytest.raises(PackFileError, match=r"V1-int8\.tflite is not the file that was packed"):
+        load_pack(two_precisions)
+
+
+def test_missing_alternative_is_named(two_precisions: Path) -> None:
+    (two_precisions / "V1-int8.tflite").unlink()
+    with pytest.raises(PackFileError, match=r"V1-int8\.tflite is missing"):
+        load_pack(two_precisions)
+
+
+def test_alternative_that_is_a_link_is_refused(two_precisions: Path, tmp_path: Path) -> None:
+    target = (two_precisions / "V1-int8.tflite").rename(tmp_path / "elsewhere")
+    (two_precisions / "V1-int8.tflite").symlink_to(target)
+    with pytest.raises(PackFileError, match="is a link"):
+        load_pack(two_precisions)
+
+
+def test_no_more_is_read_than_the_manifest_says(two_precisions: Path) -> None:
+    os.truncate(two_precisions / "V1-int8.tflite", 1 << 40)  # sparse
+    with pytest.raises(PackFileError, match=f"is larger than {len(INT8)} bytes"):
+        load_pack(two_precisions)
+
+
+def test_a_manifest_that_is_wrong_about_a_size_is_refused(two_precisions: Path) -> None:
+    described = json.loads((two_precisions / MANIFEST_FILE).read_text())
+    described["variants"][0]["alternatives"][0]["size_bytes"] = len(INT8) + 1
+    (two_precisions / MANIFEST_FILE).write_text(json.dumps(described))
+    with pytest.raises(PackFileError, match=f"has {len(INT8)} bytes, pack.json says"):
+        load_pack(two_precisions)
+
+
+def test_alternatives_count_towards_the_packs_size(
+    two_precisions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = sum(map(len, MODELS.values())) + len(INT8)
+    monkeypatch.setattr(pack_module, "MAX_PACK_BYTES", total)
+    load_pack(two_precisions)
+    monkeypatch.setattr(pack_module, "MAX_PACK_BYTES", total - 1)
+    with pytest.raises(PackFileError, match="makes it larger than"):
+        load_pack(two_precisions)
+
+
+def test_bomb_in_an_alternative_is_refused(two_precisions: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "several.zip"
+    zip_pack(load_pack(two_precisions), archive)
+    bomb(archive, "V1-int8.tflite", (64 << 20) + 1)
+    with pytest.raises(PackFileError, match=r"V1-int8\.tflite is larger than"):
+        load_pack(archive)
+
+
+@pytest.mark.parametrize(
+    "alternatives",
+    [
+        {},
+        {"V1-int8.tflite": b"other"},
+        {"V1-int8.tflite": INT8, "V2-int8.tflite": INT8},
+        {"V1-int8.tflite": INT8, "V1.tflite": INT8},
+        {"V1-int8": INT8},
+    ],
+)
+def test_alternatives_that_are_not_the_manifests_are_a_mistake(
+    tmp_path: Path, alternatives: dict[str, bytes]
+) -> None:
+    with pytest.raises(ValueError, match="model"):
+        write_pack(tmp_path / "several", several(), MODELS, alternatives=alternatives)
+    with pytest.raises(ValueError, match="another size"):
+        write_pack(
+            tmp_path / "several",
+            several(size_bytes=1),
+            MODELS,
+            alternatives={"V1-int8.tflite": INT8},
+        )
+    assert names(tmp_path) == set()
 
 
 # What is not there, or is no pack
@@ -383,9 +544,13 @@ def with_variant(**changes: Any) -> dict[str, Any]:
     return {"variants": [entry("V1", 96) | changes, entry("V2", 128)]}
 
 
+def newer(**changes: Any) -> dict[str, Any]:
+    return with_variant(**changes) | {"format": 2}
+
+
 BAD_MANIFESTS = [
-    ({"format": 2}, "format 2 is not 1"),
-    ({"format": "one"}, "format 'one' is not 1"),
+    ({"format": 3}, "format 3 is not 1 or 2"),
+    ({"format": "one"}, "format 'one' is not 1 or 2"),
     ({"surprise": 1}, "surprise: Extra inputs"),
     ({"labels": ["cat", "dog", "cat"]}, "labels: 'cat' is there twice"),
     ({"labels": [*map(str, range(50_000)), "49999"]}, "labels: '49999' is there twice"),
@@ -403,7 +568,7 @@ BAD_MANIFESTS = [
     ({"variants": []}, "variants: .*at least 1"),
     ({"variants": [entry("V1", 96)] * 2}, "'V1' is there twice"),
     (with_variant(file="V2.tflite"), r"'V2\.tflite' is there twice"),
-    (with_variant(sha256=entry("V2", 128)["sha256"]), "two variants are the same model"),
+    (with_variant(sha256=entry("V2", 128)["sha256"]), "two files are the same model"),
     (with_variant(name="V 1"), r"variants\.0\.name: "),
     (with_variant(file="../V1.tflite"), r"variants\.0\.file: "),
     (with_variant(file="/etc/V1.tflite"), r"variants\.0\.file: "),
@@ -432,6 +597,36 @@ BAD_MANIFESTS = [
     (with_variant(validation_accuracy=91.5), r"variants\.0\.validation_accuracy: "),
     (with_variant(validation_accuracy=float("nan")), r"variants\.0\.validation_accuracy: "),
     (with_variant(parameters=-1), r"variants\.0\.parameters: "),
+    (with_variant(size_bytes=750), r"size_bytes of V1 needs format 2"),
+    (with_variant(alternatives=[]), r"alternatives of V1 needs format 2"),
+    (with_variant(interface={"output": "logits"}), r"interface of V1 needs format 2"),
+    (newer(size_bytes=0), r"variants\.0\.size_bytes: "),
+    (newer(size_bytes=MAX_MODEL_BYTES + 1), r"variants\.0\.size_bytes: "),
+    (newer(size_bytes=10**30), r"variants\.0\.size_bytes: "),
+    (newer(latency_ms=0), r"variants\.0\.latency_ms: "),
+    (newer(latency_ms=float("inf")), r"variants\.0\.latency_ms: "),
+    (newer(interface={"input_range": [1, 0]}), r"variants\.0\.interface.*lower number to a higher"),
+    (newer(interface={"input_range": [0, 1e30]}), r"variants\.0\.interface.*lies within"),
+    (newer(interface={"input_range": [0]}), r"variants\.0\.interface\.input_range"),
+    (newer(interface={"output": "embedding"}), r"variants\.0\.interface\.output: "),
+    (newer(interface={"mean": [0, 0, 0]}), r"variants\.0\.interface\.mean: "),
+    (newer(interface=None), r"variants\.0\.interface: "),
+    (newer(alternatives=[int8(precision="float32")]), r"variants\.0: 'float32' is there twice"),
+    (newer(alternatives=[int8(), int8(file="x.tflite")]), r"variants\.0: 'int8' is there twice"),
+    (newer(alternatives=[int8(file="V1.tflite")]), r"'V1\.tflite' is there twice"),
+    (newer(alternatives=[int8(file="V2.tflite")]), r"'V2\.tflite' is there twice"),
+    (newer(alternatives=[int8(file="../V1.tflite")]), r"alternatives\.0\.file: "),
+    (newer(alternatives=[int8(file="/etc/V1.tflite")]), r"alternatives\.0\.file: "),
+    (newer(alternatives=[int8(file=MANIFEST_FILE)]), r"alternatives\.0\.file: "),
+    (newer(alternatives=[int8(sha256="0" * 63)]), r"alternatives\.0\.sha256: "),
+    (newer(alternatives=[int8(sha256=entry("V1", 96)["sha256"])]), "are the same model"),
+    (newer(alternatives=[int8(sha256=entry("V2", 96)["sha256"])]), "are the same model"),
+    (newer(alternatives=[int8(precision="int4")]), r"alternatives\.0\.precision: "),
+    (newer(alternatives=[int8(size_bytes=-1)]), r"alternatives\.0\.size_bytes: "),
+    (newer(alternatives=[int8(validation_accuracy=2)]), r"alternatives\.0\.validation_accuracy: "),
+    (newer(alternatives=[int8(name="V3")]), r"alternatives\.0\.name: Extra inputs"),
+    (newer(alternatives=[int8(alternatives=[])]), r"alternatives\.0\.alternatives: Extra inputs"),
+    (newer(alternatives=[int8()] * 1_000), r"'int8' is there twice"),
 ]
 
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from models.errors import ModelFormatError, ModelShapeError, RuntimeMissingError
-from models.runtime import BACKENDS, Classifier, Floats, load_backend
+from models.interface import OURS, Interface
+from models.runtime import BACKENDS, Classifier, Floats, are_probabilities, load_backend
 
 DATA = Path(__file__).parent / "data"
 TINY = (DATA / "tiny.tflite").read_bytes()  # 32 pixels, 10 classes
@@ -98,7 +99,8 @@ def test_views_of_pixels_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("wide", r"takes \(1, 32, 48, 3\)"),
+        ("wide", r"takes \(1, 32, 48, 3\).*its picture is no square, 48 × 32 pixels"),
+        ("channels_first", r"takes \(1, 3, 32, 32\).*its channels come first"),
         ("score_map", r"returns \(1, 32, 32, 10\)"),
         ("two_heads", "2 outputs"),
     ],
@@ -161,3 +163,98 @@ def test_importing_the_module_loads_no_runtime() -> None:
     code = "import sys, models.runtime; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"ai_edge_litert", "tflite_runtime", "torch"} & set(run.stdout.split())
+
+
+# Other people's models
+
+
+def load(name: str, interface: Interface = OURS) -> Classifier:
+    return Classifier((DATA / f"{name}.tflite").read_bytes(), interface=interface)
+
+
+def test_pixels_are_mapped_to_the_models_range_and_logits_to_probabilities() -> None:
+    classifier = load("ranged", Interface((-1.0, 1.0), "logits"))
+    pixels = picture()
+    mean = (pixels / 127.5 - 1).mean((1, 2))[0, ::-1]
+    logits = -20 * (mean - 0.4) ** 2
+    expected = np.exp(logits) / np.exp(logits).sum()
+    assert_allclose(classifier.scores(pixels), logits, rtol=1e-4)
+    assert_allclose(classifier.classify(pixels), expected, rtol=1e-4)
+    assert classifier.classify(pixels).dtype == np.float32
+
+
+def test_the_mapping_leaves_the_callers_pixels_alone() -> None:
+    pixels = picture()
+    kept = pixels.copy()
+    for name in ("ranged", "ranged_int8", "tiny", "tiny_int8"):
+        load(name, Interface((-1.0, 1.0))).classify(pixels)
+    assert_array_equal(pixels, kept)
+
+
+@pytest.mark.parametrize("name", ["tiny", "ranged"])
+def test_a_quantised_model_says_nearly_what_the_float_one_says(name: str) -> None:
+    interface = OURS if name == "tiny" else Interface((-1.0, 1.0), "logits")
+    exact, rounded = load(name, interface), load(f"{name}_int8", interface)
+    for level in (0, 40, 90, 120, 150, 180, 255):
+        flat = np.full((32, 32, 3), level, np.float32) * np.array([1.0, 0.9, 0.95], np.float32)
+        assert_allclose(rounded.classify(flat), exact.classify(flat), atol=0.05)
+
+
+def test_a_quantised_inputs_own_range_loses_nothing() -> None:
+    own = load("ranged_int8").quantised_range
+    assert own is not None
+    low, high = own
+    # Calibrated on −1 and 1, which 255 steps of 2/255 reach; so each pixel value is one integer.
+    assert (low, high) == pytest.approx((-1.0, 1.0), abs=2 / 255)
+    classifier = load("ranged_int8", Interface(own))
+    levels = {
+        float(classifier.scores(np.full((32, 32, 3), level, np.float32))[0])
+        for level in range(0, 256, 5)
+    }
+    assert len(levels) > 10
+
+
+def test_a_quantised_output_is_in_real_numbers() -> None:
+    scores = load("tiny_int8").classify(picture())
+    assert scores.dtype == np.float32
+    assert_array_equal(scores * 256, np.rint(scores * 256))
+    assert scores.sum() == pytest.approx(1, abs=10 / 512)
+
+
+def test_pixels_beyond_a_quantised_range_are_cut_off() -> None:
+    classifier = load("ranged_int8", Interface((-100.0, 100.0)))
+    bright = classifier.scores(np.full((32, 32, 3), 255, np.float32))
+    assert_array_equal(bright, load("ranged_int8").scores(np.full((32, 32, 3), 255, np.float32)))
+
+
+def test_uint8_without_a_scale_is_the_pixel_itself() -> None:
+    classifier = load("plain_uint8")
+    assert classifier.quantised_range == (0.0, 255.0)
+    red = classifier.classify(np.full((32, 32, 3), (200, 100, 0), np.float32))
+    ratio = np.exp(-100 / 25.5)  # blue, green, red
+    assert_allclose(red, np.array([0, ratio, 1]) / (1 + ratio), atol=1e-3)
+
+
+def test_a_float_input_says_nothing_of_its_range() -> None:
+    assert load("tiny").quantised_range is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "verdict"),
+    [
+        ([0.25, 0.25, 0.5], True),
+        ([0.25, 0.25, 0.45], True),  # within a float16's rounding and more
+        ([0.25, 0.25, 0.1], False),
+        ([0.7, 0.7, 0.6], False),
+        ([1.5, -0.5, 0.0], False),
+        ([3.0, 2.0, 1.0], False),
+        ([np.nan, 0.5, 0.5], False),
+        ([1 / 256] * 120 + [0.0] * 400, True),  # an 8-bit softmax that rounded most away
+        ([1 / 256 + 0.0004] * 120 + [0.0] * 400, False),  # not in steps of 1/256
+        ([128 / 256] * 3, False),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_probabilities_are_told_from_other_scores(scores: list[float], verdict: bool) -> None:
+    assert are_probabilities(np.array(scores, np.float32)) is verdict
+    assert are_probabilities(np.array([scores, scores], np.float32)) is verdict

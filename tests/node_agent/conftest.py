@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models.pack import Pack, PackManifest, VariantEntry, write_pack
+from models.pack import FileEntry, Pack, PackManifest, VariantEntry, write_pack
 
 TINY = Path(__file__).parents[1] / "models" / "data" / "tiny.tflite"
 
@@ -52,3 +52,25 @@ def jpeg() -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (64, 48), (200, 30, 30)).save(stream, "JPEG")
     return stream.getvalue()
+
+
+@pytest.fixture
+def two_precisions(pack: Pack, tmp_path: Path) -> Pack:
+    """V1 in float32 and, as a file that differs, int8."""
+    other = pack.model("V1") + bytes(64)
+    entry = pack.variant("V1").model_copy(
+        update={
+            "alternatives": (
+                FileEntry(
+                    file="V1-int8.tflite",
+                    sha256=hashlib.sha256(other).hexdigest(),
+                    precision="int8",
+                ),
+            )
+        }
+    )
+    manifest = pack.manifest.model_copy(update={"format": 2, "variants": (entry,)})
+    models = {"V1": pack.model("V1")}
+    return write_pack(
+        tmp_path / "several", manifest, models, alternatives={"V1-int8.tflite": other}
+    )

@@ -249,6 +249,20 @@ async def test_it_switches_variants_without_losing_the_link(house: House) -> Non
     assert len(children()) == 1
 
 
+async def test_an_assignment_may_name_any_precision_of_a_variant(
+    two_precisions: Pack, jpeg: bytes
+) -> None:
+    entry = two_precisions.variant("V1")
+    other = two_precisions.file("V1", "int8")
+    async with running(House(two_precisions, jpeg)) as house:
+        house.assign("V1", model=other.sha256)
+        state = await house.phase("working")
+        assert (state.variant, state.model) == ("V1", other.sha256)
+        answer = await house.ask(1)
+        assert answer.model == other.model_id != entry.model_id
+        assert two_precisions.by_model_id(answer.model) == entry
+
+
 async def test_an_assignment_that_is_taken_back_ends_the_worker(house: House) -> None:
     house.assign("V1")
     await house.phase("working")

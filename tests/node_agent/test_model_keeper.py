@@ -13,9 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import node_agent.model_keeper
+from models.errors import PrecisionNotFoundError
 from models.pack import Pack, load_pack
 from node_agent.errors import WorkerDiedError
-from node_agent.model_keeper import LAST_RESTART_S, Choice, ModelKeeper, restart_delay_s
+from node_agent.model_keeper import (
+    LAST_RESTART_S,
+    Choice,
+    ModelKeeper,
+    load_request,
+    restart_delay_s,
+)
 from node_agent.settings import WorkerSettings
 from node_agent.worker_protocol import WorkerAnswer
 from tests.node_agent.children import children
@@ -55,6 +62,29 @@ async def test_without_a_model_it_answers_nothing(jpeg: bytes) -> None:
         with pytest.raises(WorkerDiedError, match="no worker"):
             await keeper.classify(jpeg)
         assert keeper.worker_pids == ()
+
+
+async def test_another_precision_of_the_variant_is_another_model(
+    two_precisions: Pack, jpeg: bytes
+) -> None:
+    entry = two_precisions.variant("V1")
+    default, other = Choice(two_precisions, entry), Choice(two_precisions, entry, "int8")
+    assert default.same_model(Choice(two_precisions, entry, "float32"))
+    assert not default.same_model(other)
+    assert load_request(other, 1).model == two_precisions.model("V1", "int8")
+    async with keeping(default) as keeper:
+        await until(lambda: keeper.serving is not None)
+        (pid,) = keeper.worker_pids
+        keeper.want(other)
+        await until(lambda: other.same_model(keeper.serving))
+        await until(lambda: pid not in keeper.worker_pids)
+        _, model = await keeper.classify(jpeg)
+        assert model.file.precision == "int8"
+
+
+def test_a_precision_that_the_variant_lacks_is_no_choice(two_precisions: Pack) -> None:
+    with pytest.raises(PrecisionNotFoundError, match="float32, int8"):
+        Choice(two_precisions, two_precisions.variant("V1"), "float16")
 
 
 async def test_the_last_of_many_wishes_is_served(pack: Pack, jpeg: bytes) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from models.interface import OURS, Interface
 from models.pack import Pack
 from models.preprocess import decode_jpeg
 from models.runtime import Classifier
@@ -31,6 +32,7 @@ from node_agent.settings import WorkerSettings
 from node_agent.worker import Worker, describe_end, is_kept_waiting, processor_time_s
 from node_agent.worker_protocol import LoadRequest
 
+DATA = Path(__file__).parents[1] / "models" / "data"
 BOUND_S = 60.0
 NORMAL = WorkerSettings(priority="normal", load_timeout_s=60, answer_timeout_s=60)
 
@@ -78,6 +80,58 @@ async def test_answers_what_the_runtime_answers_in_this_process(pack: Pack, jpeg
     assert answer.indices == tuple(best)
     assert answer.values == pytest.approx(scores[best])
     assert answer.inference_us < BOUND_S * 1e6
+
+
+def foreign(
+    name: str, interface: Interface, class_count: int = 3, resolution: int = 32
+) -> LoadRequest:
+    """Somebody else's model, as its pack would have it served."""
+    model = (DATA / f"{name}.tflite").read_bytes()
+    return LoadRequest(model, resolution, class_count, 2, (0.0, 0.0), 1, interface)
+
+
+@pytest.mark.parametrize("name", ["ranged", "ranged_int8"])
+async def test_somebody_elses_model_is_spoken_to_in_its_own_way(name: str, jpeg: bytes) -> None:
+    interface = Interface((-1.0, 1.0), "logits")
+    async with worker() as child:
+        await child.load(foreign(name, interface))
+        answer = await child.classify(jpeg)
+    model = (DATA / f"{name}.tflite").read_bytes()
+    scores = Classifier(model, interface=interface).classify(decode_jpeg(jpeg, 32))
+    assert scores.sum() == pytest.approx(1.0)
+    assert answer.values == pytest.approx(scores[list(answer.indices)])
+    assert answer.indices == tuple(range(3))  # two of three: all are sent
+
+
+async def test_a_thousand_classes_are_answered(jpeg: bytes) -> None:
+    async with worker() as child:
+        await child.load(foreign("many", OURS, 1001))
+        answer = await child.classify(jpeg)
+    scores = Classifier((DATA / "many.tflite").read_bytes()).classify(decode_jpeg(jpeg, 32))
+    assert answer.class_count == 1001
+    assert answer.indices == tuple(np.argsort(-scores, kind="stable")[:2].tolist())
+    assert max(answer.indices) > 255, "one byte would not hold it"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (foreign("ranged", Interface((-1.0, 1.0), "probabilities")), "no probabilities"),
+        (foreign("ranged_int8", Interface((-1.0, 1.0), "probabilities")), "no probabilities"),
+        (foreign("sigmoid", OURS), "no probabilities"),
+        (foreign("ranged", Interface((-1.0, 1.0), "logits"), class_count=4), "3 classes"),
+        (foreign("ranged", Interface((-1.0, 1.0), "logits"), resolution=64), "32 pixels"),
+        (foreign("channels_first", Interface(output="logits")), "channels come first"),
+        (foreign("score_map", Interface(output="logits")), "one score per class"),
+    ],
+    ids=["logits", "int8 logits", "sigmoid", "classes", "pixels", "channels", "map"],
+)
+async def test_what_is_no_classifier_is_refused_whatever_its_pack_says(
+    request_: LoadRequest, reason: str
+) -> None:
+    async with worker() as child:
+        with pytest.raises(ModelRefusedError, match=reason):
+            await child.load(request_)
 
 
 async def test_more_than_half_of_the_classes_are_sent_as_all(pack: Pack, jpeg: bytes) -> None:

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.interface import Interface
 from node_agent.worker_protocol import (
     HEADER,
     MAX_BODY_BYTES,
@@ -35,6 +36,11 @@ def test_an_unknown_kind_or_a_huge_body_is_refused(header: bytes) -> None:
 
 def test_load_round_trip_with_zero_bytes_in_the_model() -> None:
     request = LoadRequest(b"\0TFL\0", 96, 10, 2, (0.1, -0.25), 1)
+    assert decode_load(encode_load(request)) == request
+
+
+def test_load_says_what_the_model_takes_and_returns() -> None:
+    request = LoadRequest(b"TFL3", 96, 10, 2, (0, 0), 1, Interface((-1.0, 0.992), "logits"))
     assert decode_load(encode_load(request)) == request
 
 

@@ -85,9 +85,10 @@ class House:
         for variant in ("V1", "V2", "V3"):
             await self.start_node(f"n{variant}", "--variant", variant)
 
-    async def start_gateway(self, *arguments: str, **camera: Any) -> None:
+    async def start_gateway(self, *arguments: str, pack: Path | None = None, **camera: Any) -> None:
         config = self.folder / "home.yaml"
         settings = {"broker": self.broker_url, "cameras": {CAMERA: camera}}
+        settings |= {"pack": str(pack)} if pack is not None else {}
         config.write_text(yaml.safe_dump(settings))
         await self.start(
             "gateway", "gateway.cli", "run", "--config", str(config), *arguments, ready=True

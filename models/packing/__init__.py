@@ -1,0 +1,1 @@
+"""Packs made of files that are there already: other people's models, further precisions."""

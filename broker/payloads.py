@@ -137,6 +137,32 @@ class Result(_Payload):
         return self
 
 
+class CameraHealth(_Payload):
+    """Whether a camera gives pictures, and what became of them since the gateway's start.
+
+    Attributes:
+        reason: one sentence on why it is offline; empty otherwise.
+        frame_age_s: how old its last picture was when this was published.
+        last_frame_at: when that picture came, for people.
+        taken: pictures taken from the source.
+        still: those that stayed at home because nothing moved.
+        replaced: those that a newer one replaced before they were sent.
+        unreadable: what came and was no usable picture.
+        outages: how often the source broke off or could not be opened.
+    """
+
+    camera: Id
+    status: Literal["online", "offline"]
+    reason: Annotated[str, StringConstraints(max_length=500)] = ""
+    frame_age_s: Annotated[float, Field(ge=0)] | None
+    last_frame_at: UtcTime | None
+    taken: Count = 0
+    still: Count = 0
+    replaced: Count = 0
+    unreadable: Count = 0
+    outages: Count = 0
+
+
 PayloadT = TypeVar("PayloadT", bound=BaseModel)
 
 

@@ -199,7 +199,8 @@ def _check(options: argparse.Namespace) -> int:
     variants = ", ".join(entry.name for entry in pack.manifest.variants)
     print(f"# pack {pack.name} {pack.manifest.version}: {len(pack.labels)} labels, {variants}")
     for name, camera in settings.cameras.items():
-        if not camera.is_url and not Path(camera.source).exists():
+        on_disk = camera.is_path or camera.is_device
+        if on_disk and not Path(camera.source).exists():
             print(
                 f"idlesight-gateway: cameras.{name}.source: {camera.source} does not exist yet; "
                 "the camera will be tried again and again until it does",
@@ -229,7 +230,8 @@ def _run(options: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    logging.getLogger("PIL").setLevel(logging.WARNING)
+    for library in ("PIL", "httpx", "httpcore"):  # each speaks of every picture
+        logging.getLogger(library).setLevel(logging.WARNING)
     settings = load_settings(options.config)
     if options.broker is not None:
         broker = BrokerSettings.parse_url(options.broker)

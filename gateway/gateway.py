@@ -9,6 +9,7 @@ acknowledgement of the result before it. One timer stands at the earliest deadli
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -16,11 +17,12 @@ from broker.codecs import FrameMessage, decode_prediction, encode_frame
 from broker.errors import NotConnectedError, PayloadError, TopicError
 from broker.payloads import OFFLINE, ONLINE, NodeState, Result, dump, parse
 from broker.session import Message, Session, Will
-from broker.topics import Kind, Topics
+from broker.topics import Kind, Topics, matches
 from broker.topics import parse as parse_topic
 from gateway.announcer import Announcer
 from gateway.camera import Camera, Capture
 from gateway.collector import Collector, Decision, Drop, Ticket, Voter
+from gateway.health import Health
 from gateway.link import Link
 from gateway.results import build_result
 from gateway.roster import Roster
@@ -96,10 +98,12 @@ class Gateway:
             )
             for name, camera in settings.cameras.items()
         }
+        self._mqtt_cameras = [one for one in self.cameras.values() if one.settings.kind == "mqtt"]
         self._tally = Tally()
         self._topics = Topics(settings.gateway, settings.prefix)
         self._birth_topic = f"{settings.homeassistant.prefix}/status"
         self._announcer = Announcer(settings, self._topics, pack)
+        self._health = Health(self.cameras, self._topics, self._announcer)
         self._link = self._make_link(link)
         self._handlers: dict[Kind, Callable[[str, bytes], None]] = {
             Kind.PREDICTION: self._on_prediction,
@@ -139,6 +143,7 @@ class Gateway:
                 lasting = [
                     self._spawn(self._link.run(), "session"),
                     self._spawn(self._announcer.run(self._link), "announcements"),
+                    self._spawn(self._health.run(), "cameras' health"),
                 ]
                 await self._ready.wait()
                 self._on_ready()
@@ -188,6 +193,8 @@ class Gateway:
         if message.topic == self._birth_topic:
             self._on_birth(message.payload)
             return
+        if self._is_picture(message):
+            return
         try:
             topic = parse_topic(self._topics, message.topic)
         except TopicError as exc:
@@ -201,6 +208,16 @@ class Gateway:
             handler(topic.id, message.payload)
         except PayloadError as exc:
             self._complain(f"dropped.{topic.kind}.malformed", f"{topic.id}: {exc}")
+
+    def _is_picture(self, message: Message) -> bool:
+        """Hand a picture to the cameras that it is for; return whether it is one."""
+        cameras = [one for one in self._mqtt_cameras if matches(one.settings.source, message.topic)]
+        for camera in cameras:
+            if message.retain:  # of unknown age: it stood there before the gateway came
+                self._count("dropped.picture.retained")
+            else:
+                camera.deliver(message.payload)
+        return bool(cameras)
 
     def _on_prediction(self, node: str, payload: bytes) -> None:
         message = decode_prediction(payload)
@@ -313,9 +330,7 @@ class Gateway:
             self._announcer.announce_again(results=True)
 
     def _on_camera_change(self) -> None:
-        self._announcer.want_camera_states(
-            {name: camera.available for name, camera in self.cameras.items()}
-        )
+        self._health.look(time.monotonic())
 
     def _on_roster_change(self) -> None:
         self._announcer.want_assignments(self.roster)
@@ -330,6 +345,7 @@ class Gateway:
             (self._topics.all_node_status, 1),
             (self._topics.all_node_states, 1),
             (self._topics.all_predictions, 0),
+            *((camera.settings.source, 0) for camera in self._mqtt_cameras),
         ]
         if self.settings.homeassistant.discovery != "off":
             subscriptions.append((self._birth_topic, 1))

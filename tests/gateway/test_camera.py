@@ -12,8 +12,8 @@ from PIL import Image
 
 from gateway import camera as camera_module
 from gateway.camera import LONGEST_BACKOFF_S, SHORTEST_BACKOFF_S, Camera, Capture, backoff_s
-from gateway.settings import CameraSettings
-from gateway.sources import Shot
+from gateway.camera_settings import CameraSettings
+from gateway.shot import Shot
 
 Until = Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]
 

@@ -1,14 +1,20 @@
 import asyncio
+import base64
+import io
 import json
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from broker.codecs import decode_frame
 from broker.errors import AuthenticationError
+from broker.payloads import CameraHealth, parse
+from broker.session import Message
 from gateway.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -412,3 +418,95 @@ async def test_results_are_handed_to_whoever_asked(house: "House") -> None:
     )
     await gateway.run(exit_when_done=True)
     assert (shown, ready) == (["no_answer"], [True])
+
+
+def jpeg(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), (shade, shade, shade)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+DOOR = "frigate/door/person/snapshot"
+
+
+async def test_pictures_from_another_topic_become_frames(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    await house.node("a", "V1")
+    cameras = {
+        "door": {"kind": "mqtt", "source": "frigate/door/+/snapshot", "fps": 60},
+        "yard": {"kind": "mqtt", "source": "esp/yard", "field": "data.image", "fps": 60},
+    }
+    gateway = house.gateway(cameras)
+    house.spawn(gateway.run(wait_for_nodes=1))
+    status = "idlesight/home/cameras/{}/status"
+    for name in cameras:
+        await until_true(
+            lambda name=name: memory.sent(status.format(name))[-1:] == [b"online"]  # type: ignore[misc]
+        )
+    memory.publish(DOOR, jpeg(10))
+    text = base64.b64encode(jpeg(200)).decode()
+    memory.publish("esp/yard", json.dumps({"data": {"image": text}}).encode())
+    await house.has_results(2, "answered")
+    assert {result.camera for result in house.results} == set(cameras)
+    memory.publish(DOOR, b"no picture")
+    await until_true(lambda: gateway.cameras["door"].counts.unreadable == 1)
+    memory.publish(DOOR, jpeg(20))
+    await house.has_results(3, "answered")
+
+
+async def test_picture_that_stood_there_before_is_of_unknown_age_and_not_shown(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    old = Message(DOOR, jpeg(10), retain=True, qos=0)
+    memory_link = house.link
+
+    def link(*args: Any, **options: Any) -> Any:
+        if "gateway" in options["client_id"]:
+            on_message = options["on_message"]
+            on_connect = options["on_connect"]
+
+            async def greeted() -> None:
+                await on_connect()
+                on_message(old)  # as a broker does after SUBSCRIBE
+
+            options["on_connect"] = greeted
+        return memory_link(*args, **options)
+
+    house.link = link
+    gateway = house.gateway({"door": {"kind": "mqtt", "source": DOOR, "deadline_ms": 50}})
+    house.spawn(gateway.run())
+    await until_true(lambda: gateway.counts["dropped.picture.retained"] == 1)
+    memory.publish(DOOR, jpeg(20))
+    await house.has_results(1)
+    assert gateway.cameras["door"].counts.taken == 1
+
+
+async def test_camera_that_hangs_stalls_no_other(house: "House", until_true: Until) -> None:
+    await house.node("a", "V1")
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, says nothing
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x.jpg"
+        cameras = porch(house, 5) | {"hung": {"source": url}, "dead": {"source": "http://[::1/"}}
+        gateway = house.gateway(cameras)
+        house.spawn(gateway.run(wait_for_nodes=1))
+        await house.has_results(5, "answered")
+        await until_true(lambda: gateway.cameras["dead"].counts.outages == 1)
+        assert not gateway.cameras["hung"].available
+
+
+async def test_health_of_a_camera_is_retained(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    topic = "idlesight/home/cameras/{}/health"
+    cameras = porch(house, 3, loop=True, deadline_ms=50) | {"dead": {"source": "/nowhere"}}
+    house.spawn(house.gateway(cameras).run())
+
+    def health(camera: str) -> CameraHealth:
+        return parse(CameraHealth, memory.retained[topic.format(camera)].payload)
+
+    await until_true(lambda: topic.format("porch") in memory.retained)
+    await until_true(lambda: health("porch").status == "online")
+    assert (health("porch").frame_age_s or 0) < 5
+    assert health("porch").taken >= 1
+    await until_true(lambda: "does not exist" in health("dead").reason)
+    assert (health("dead").status, health("dead").frame_age_s) == ("offline", None)

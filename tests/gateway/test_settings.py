@@ -44,7 +44,7 @@ def test_what_the_example_says_of_defaults_is_true() -> None:
     example = load_settings(EXAMPLE)
     front_door = example.cameras["front_door"]
     bare = GatewaySettings.model_validate({"cameras": {"front_door": {"source": "x://y"}}})
-    kept = {"source", "name", "fps"}
+    kept = {"source", "username", "password", "name", "fps"}
     assert front_door.model_dump(exclude=kept) == bare.cameras["front_door"].model_dump(
         exclude=kept
     )
@@ -125,7 +125,8 @@ CAMERA = "cameras: {porch: {source: x, "
         ),
         (
             CAMERA + "zzz: 2}}",
-            "cameras.porch.zzz is not a setting; known here: source, name, fps, deadline_ms, "
+            "cameras.porch.zzz is not a setting; known here: kind, source, username, "
+            "password, verify_tls, options, field, silent_after_s, name, fps, deadline_ms, "
             "min_confidence, loop, pan, fit, jpeg_quality",
         ),
         (
@@ -162,6 +163,47 @@ CAMERA = "cameras: {porch: {source: x, "
         (
             "cameras: {a: {source: 'rtsp://h/x', loop: true}}",
             "cameras.a: loop is for files, not for a URL; remove loop",
+        ),
+        (
+            "cameras: {a: {source: 'a/b', kind: mqtt, loop: true}}",
+            "cameras.a: loop is for files, not for a source of kind mqtt; remove loop",
+        ),
+        (
+            "cameras: {a: {source: /dev/video0, pan: true}}",
+            "cameras.a: pan is for files, not for a device; remove pan",
+        ),
+        (
+            "cameras: {a: {source: 'a/b#', kind: mqtt}}",
+            "cameras.a.source: 'a/b#' is no MQTT topic or topic filter",
+        ),
+        (
+            "cameras: {a: {source: '+/+/cameras/x/image', kind: mqtt}}",
+            "cameras.a.source: +/+/cameras/x/image takes in what this gateway itself publishes; "
+            "write the topic of the pictures alone",
+        ),
+        (
+            "cameras: {a: {source: ./x, kind: snapshot}}",
+            "cameras.a: kind snapshot needs an http:// or https:// source",
+        ),
+        (
+            "cameras: {a: {source: 'http://h/x', kind: watch}}",
+            "cameras.a: kind watch needs a directory as its source",
+        ),
+        (
+            "cameras: {a: {source: 'http://h/x', field: image}}",
+            "cameras.a: field is for pictures from MQTT; add kind: mqtt or remove field",
+        ),
+        (
+            "cameras: {a: {source: 'http://h/x', password: hush}}",
+            "cameras.a: a password needs a username",
+        ),
+        (
+            "cameras: {a: {source: ./x, username: me}}",
+            "cameras.a: username is for a URL; remove username and password",
+        ),
+        (
+            "cameras: {a: {source: 'http://me:hush@h/x', username: me}}",
+            "cameras.a: a login stands in source and in username; keep one of them",
         ),
         (
             "cameras: {front door: {source: x}}",
@@ -252,3 +294,19 @@ def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, problem: str
     file.write_bytes(content)
     with pytest.raises(SettingsError, match=problem):
         load_settings(file)
+
+
+def test_login_goes_into_the_url_whatever_its_characters(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "cameras: {a: {source: 'rtsp://h:554/x?y=1', username: 'me@home', password: 'a/b:c@d'}}",
+    )
+    camera = settings.cameras["a"]
+    assert camera.url == "rtsp://me%40home:a%2Fb%3Ac%40d@h:554/x?y=1"
+    assert camera.source == "rtsp://h:554/x?y=1"
+    assert "a/b:c@d" not in effective_yaml(settings)
+
+
+def test_a_topic_is_no_path(tmp_path: Path) -> None:
+    text = "cameras: {a: {kind: mqtt, source: frigate/yard/+/snapshot}}"
+    assert load(tmp_path, text).cameras["a"].source == "frigate/yard/+/snapshot"

@@ -1,0 +1,145 @@
+"""One camera's settings: its source and what is asked about its pictures."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from broker.topics import check_topic_filter
+
+Kind = Literal["auto", "video", "snapshot", "mqtt", "watch"]
+
+# How V4L2 names its devices on Linux, with udev's stable names beside the numbered ones.
+_DEVICES = ("/dev/video", "/dev/v4l/")
+
+
+class Settings(BaseModel):
+    """What every part of the settings file has in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CameraSettings(Settings):
+    """Where one camera's pictures come from and what is asked about them.
+
+    Attributes:
+        source: a URL, a video file, a V4L2 device, a directory of images or an MQTT topic.
+        kind: what the source is, where it does not show: see docs/gateway.md.
+        username: for a source that asks for a login, instead of one in the URL.
+        password: likewise.
+        verify_tls: whether a snapshot's https certificate must be valid.
+        options: given to FFmpeg as they are when it opens the source.
+        field: where the base64 picture stands in an MQTT message that is JSON, dots between
+            levels; None when the message is the picture itself.
+        silent_after_s: a camera without a picture for so long is offline; None for never.
+        name: what people call it; its id in words where absent.
+        fps: frames published a second, at most.
+        deadline_ms: how long answers to a frame are waited for, from its publishing on.
+        min_confidence: below it a result is `unsure`, never an answer.
+        loop: whether a directory or a file starts again at its end.
+        pan: whether a crop wanders over each of a directory's images, as a moving camera's would.
+        fit: how a picture becomes square: by its centre or by stretching.
+        jpeg_quality: of the frames published.
+    """
+
+    kind: Annotated[Kind, Field(examples=["snapshot"])] = "auto"
+    source: Annotated[str, Field(min_length=1, examples=["rtsp://192.168.1.20/stream"])]
+    username: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    password: SecretStr | None = None
+    verify_tls: Annotated[bool, Field(examples=[True])] = True
+    options: Annotated[dict[str, str], Field(max_length=32)] = {}
+    field: Annotated[str, Field(min_length=1, max_length=256, examples=["image"])] | None = None
+    silent_after_s: Annotated[float, Field(gt=0, le=604_800, examples=[60])] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    fps: Annotated[float, Field(gt=0, le=60, examples=[2])] = 1.0
+    deadline_ms: Annotated[int, Field(ge=10, le=60_000, examples=[500])] = 500
+    min_confidence: Annotated[float, Field(ge=0, le=1, examples=[0.5])] = 0.5
+    loop: Annotated[bool, Field(examples=[True])] = False
+    pan: Annotated[bool, Field(examples=[True])] = False
+    fit: Annotated[Literal["crop", "stretch"], Field(examples=["crop"])] = "crop"
+    jpeg_quality: Annotated[int, Field(ge=10, le=95, examples=[85])] = 85
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the source is a URL and so never ends by itself."""
+        return "://" in self.source and self.kind != "mqtt"
+
+    @property
+    def is_device(self) -> bool:
+        """Whether the source is a camera on this machine."""
+        return self.kind in ("auto", "video") and self.source.startswith(_DEVICES)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the source is a file or a directory."""
+        return not (self.is_url or self.is_device or self.kind == "mqtt")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether pictures come when they come, instead of being read from a recording."""
+        return not self.is_path or self.kind == "watch"
+
+    @property
+    def url(self) -> str:
+        """The source, with user and password in it where they are settings of their own."""
+        if not self.is_url or self.username is None:
+            return self.source
+        parts = urlsplit(self.source)
+        secret = "" if self.password is None else self.password.get_secret_value()
+        login = f"{quote(self.username, safe='')}:{quote(secret, safe='')}"
+        return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
+
+    @field_validator("source")
+    @classmethod
+    def _resolve(cls, source: str, info: ValidationInfo) -> str:
+        if info.data.get("kind") == "mqtt":
+            return check_topic_filter(source)
+        if "://" in source:
+            return source
+        base = (info.context or {}).get("directory", Path())
+        return str(base / Path(source).expanduser())
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> "CameraSettings":
+        match self.kind:
+            case "snapshot" if not self.source.lower().startswith(("http://", "https://")):
+                raise ValueError("kind snapshot needs an http:// or https:// source")
+            case "watch" if self.is_url:
+                raise ValueError("kind watch needs a directory as its source")
+        if self.field is not None and self.kind != "mqtt":
+            raise ValueError("field is for pictures from MQTT; add kind: mqtt or remove field")
+        return self
+
+    @model_validator(mode="after")
+    def _check_replay(self) -> "CameraSettings":
+        if self.is_live and (self.loop or self.pan):
+            setting = "loop" if self.loop else "pan"
+            raise ValueError(f"{setting} is for files, not for a {_what(self)}; remove {setting}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_login(self) -> "CameraSettings":
+        if self.password is not None and self.username is None:
+            raise ValueError("a password needs a username")
+        if self.username is None:
+            return self
+        if not self.is_url:
+            raise ValueError("username is for a URL; remove username and password")
+        if "@" in urlsplit(self.source).netloc:
+            raise ValueError("a login stands in source and in username; keep one of them")
+        return self
+
+
+def _what(camera: CameraSettings) -> str:
+    if camera.is_url:
+        return "URL"
+    return "device" if camera.is_device else f"source of kind {camera.kind}"

@@ -103,11 +103,23 @@ class LabelScore(_Payload):
     score: Share
 
 
+class Region(_Payload):
+    """A part of a frame, in shares of its width and height; (0, 0) is its upper left corner."""
+
+    x: Share
+    y: Share
+    width: Share
+    height: Share
+
+
 class Result(_Payload):
     """The combined answer for one frame; the public contract for automations.
 
     "No answer" is never "nothing seen": `status` tells them apart, and a result without an
     answer carries neither a label nor a confidence.
+
+    Attributes:
+        region: the part of the frame that was looked at; None for all of it.
     """
 
     camera: Id
@@ -124,6 +136,7 @@ class Result(_Payload):
     latency_ms: Milliseconds
     deadline_ms: Count
     pack: Name
+    region: Region | None = None
 
     @model_validator(mode="after")
     def _no_answer_says_nothing(self) -> Self:

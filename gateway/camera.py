@@ -11,13 +11,15 @@ from datetime import datetime
 
 from broker.codecs import MAX_JPEG_BYTES
 from broker.payloads import utc_now
+from gateway.attention import Attention, Glance
 from gateway.camera_settings import CameraSettings
 from gateway.errors import SourceError, SourceOpenError
 from gateway.mailbox import Mailbox
 from gateway.pacing import Pacer
 from gateway.picture import encode_jpeg, square
+from gateway.regions import Box
 from gateway.settings import masked
-from gateway.shot import Shot, Taking
+from gateway.shot import Taking
 from gateway.sources import endless, shots
 
 logger = logging.getLogger(__name__)
@@ -41,16 +43,18 @@ class Capture:
         jpeg: square, no larger than the nodes need.
         captured_s: when it was taken, monotonic.
         captured_at: the same for people, aware UTC.
+        region: the part of the frame that it shows; None for all of it.
     """
 
     jpeg: bytes
     captured_s: float
     captured_at: datetime
+    region: Box | None = None
 
 
 @dataclass(slots=True)
 class CameraCounts:
-    """What became of a camera's pictures since its start."""
+    """What became of a camera's pictures since its start; `CameraHealth` says what each means."""
 
     taken: int = 0
     still: int = 0
@@ -184,8 +188,9 @@ class Camera:
     def _take(self, inbox: "_Inbox") -> None:
         pacer = Pacer(self.settings.fps)
         began_s = time.monotonic()
+        attention = Attention(self.settings)
         taking = Taking(
-            self._side,
+            attention.side(self._side),
             on_skip=self._count_unreadable,
             on_open=lambda: self._set_available(inbox, True, None),
             wait=self._stop.wait,
@@ -197,10 +202,17 @@ class Camera:
             if self._stop.is_set():
                 return
             encode_s = time.monotonic()
-            capture = self._capture(shot)
             self.counts.taken += 1
-            self.last_shot_s, self.last_shot_at = capture.captured_s, capture.captured_at
+            self.last_shot_s, self.last_shot_at = encode_s, utc_now()
             self._set_available(inbox, True, None)
+            glance = attention.look(
+                shot.picture, encode_s if shot.media_s is None else shot.media_s
+            )
+            if glance is None:
+                self.counts.still += 1
+                began_s = time.monotonic()
+                continue
+            capture = self._capture(glance, encode_s, self.last_shot_at)
             if shot.media_s is None:
                 inbox.put(capture, self._count_replaced)
             else:
@@ -217,11 +229,10 @@ class Camera:
         """
         self._stop.wait(max(0.0, 1 / self.settings.fps - 2 * busy_s))
 
-    def _capture(self, shot: Shot) -> Capture:
-        captured_s, captured_at = time.monotonic(), utc_now()
-        picture = square(shot.picture, self._side, self.settings.fit)
+    def _capture(self, glance: Glance, captured_s: float, captured_at: datetime) -> Capture:
+        picture = square(glance.picture, self._side, self.settings.fit)
         jpeg = encode_jpeg(picture, self.settings.jpeg_quality, MAX_JPEG_BYTES)
-        return Capture(jpeg, captured_s, captured_at)
+        return Capture(jpeg, captured_s, captured_at, glance.region)
 
     def _give_up(self, inbox: "_Inbox", exc: SourceError) -> None:
         logger.error("camera %s: %s", self.name, exc)

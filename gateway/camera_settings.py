@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import numpy as np
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -15,17 +17,71 @@ from pydantic import (
 )
 
 from broker.topics import check_topic_filter
+from gateway.regions import covered
 
 Kind = Literal["auto", "video", "snapshot", "mqtt", "watch"]
 
+# Raster on which areas are checked; a smaller rest of the frame is as good as none.
+_COARSE = 64
+
 # How V4L2 names its devices on Linux, with udev's stable names beside the numbered ones.
 _DEVICES = ("/dev/video", "/dev/v4l/")
+
+
+# Coordinates are shares of the frame: (0, 0) is its upper left corner, (1, 1) its lower right.
+Share = Annotated[float, Field(ge=0, le=1)]
+Point = tuple[Share, Share]
+Polygon = Annotated[list[Point], Field(min_length=3, max_length=64)]
 
 
 class Settings(BaseModel):
     """What every part of the settings file has in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MotionSettings(Settings):
+    """Which frames are worth sending, and which part of them.
+
+    Attributes:
+        gate: whether frames without motion stay at home; None for yes where the camera shows a
+            place continuously (video, snapshots) and no where each picture stands for itself
+            (MQTT, directories).
+        crop: whether only the moving part of a frame is sent, likewise.
+        sensitivity: 0 sees strong changes alone, 1 the faintest.
+        min_area: share of the frame that must move, at least.
+        include: polygons outside of which nothing counts; empty for everywhere.
+        mask: polygons inside of which nothing counts.
+        hold_s: how long frames are sent after the last motion.
+        full_every_s: a whole frame is sent at least so often, motion or not; None for never.
+        margin: around the moving part, as a share of its own size on each side.
+        min_side: the smallest side of a crop, as a share of the frame's short side.
+    """
+
+    gate: Annotated[bool, Field(examples=[True])] | None = None
+    crop: Annotated[bool, Field(examples=[True])] | None = None
+    sensitivity: Annotated[Share, Field(examples=[0.5])] = 0.5
+    min_area: Annotated[float, Field(gt=0, le=1, examples=[0.005])] = 0.005
+    include: Annotated[list[Polygon], Field(max_length=32)] = []
+    mask: Annotated[list[Polygon], Field(max_length=32)] = []
+    hold_s: Annotated[float, Field(ge=0, le=3600, examples=[1])] = 1.0
+    full_every_s: Annotated[float, Field(gt=0, le=86_400, examples=[30])] | None = 30.0
+    margin: Annotated[float, Field(ge=0, le=2, examples=[0.3])] = 0.3
+    min_side: Annotated[float, Field(ge=0.05, le=1, examples=[0.4])] = 0.4
+
+    @model_validator(mode="after")
+    def _check_areas(self) -> "MotionSettings":
+        inside = covered(self.include, _COARSE, _COARSE) if self.include else np.True_
+        if not np.any(inside & ~covered(self.mask, _COARSE, _COARSE)):
+            raise ValueError("include and mask leave nothing of the frame; make one smaller")
+        return self
+
+
+def _on_or_off(value: object) -> object:
+    # Short for both parts; YAML 1.1 reads the words as truth values.
+    words = {"on": True, "off": False}
+    switch = words.get(value) if isinstance(value, str) else value
+    return {"gate": switch, "crop": switch} if isinstance(switch, bool) else value
 
 
 class CameraSettings(Settings):
@@ -49,6 +105,7 @@ class CameraSettings(Settings):
         pan: whether a crop wanders over each of a directory's images, as a moving camera's would.
         fit: how a picture becomes square: by its centre or by stretching.
         jpeg_quality: of the frames published.
+        motion: which frames are worth sending, and which part of them.
     """
 
     kind: Annotated[Kind, Field(examples=["snapshot"])] = "auto"
@@ -67,6 +124,7 @@ class CameraSettings(Settings):
     pan: Annotated[bool, Field(examples=[True])] = False
     fit: Annotated[Literal["crop", "stretch"], Field(examples=["crop"])] = "crop"
     jpeg_quality: Annotated[int, Field(ge=10, le=95, examples=[85])] = 85
+    motion: Annotated[MotionSettings, BeforeValidator(_on_or_off)] = MotionSettings()
 
     @property
     def is_url(self) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from broker.codecs import PredictionMessage
+from gateway.regions import Box
 from models.ensemble import Answer, combine
 from models.rules import Rule
 
@@ -64,12 +65,14 @@ class Ticket:
         camera: the camera's id.
         captured_at: aware UTC.
         deadline_ms: from its publishing on.
+        region: the part of the camera's frame that it shows; None for all of it.
     """
 
     frame: int
     camera: str
     captured_at: datetime
     deadline_ms: int
+    region: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ class Gateway:
             return
         self._frame = (self._frame + 1) % _U32
         deadline_ms = camera.settings.deadline_ms
-        ticket = Ticket(self._frame, camera.name, capture.captured_at, deadline_ms)
+        ticket = Ticket(self._frame, camera.name, capture.captured_at, deadline_ms, capture.region)
         message = encode_frame(FrameMessage(self.session, ticket.frame, deadline_ms, capture.jpeg))
         # It waits from now on: a node may answer before publish returns.
         self._decide_all(self.collector.open(ticket, self.roster.working, self._now_s()))

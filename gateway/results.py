@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from broker.payloads import Contributor, LabelScore, Result
+from broker.payloads import Contributor, LabelScore, Region, Result
 from gateway.collector import Decision
+from gateway.regions import Box
 from models.ensemble import top_k
 
 # The winner and what it might have been instead; more only makes every message longer.
@@ -45,6 +46,7 @@ def build_result(
         latency_ms=round(decision.latency_s * 1000, 2),
         deadline_ms=decision.ticket.deadline_ms,
         pack=pack,
+        region=_region(decision.ticket.region),
     )
 
 
@@ -56,6 +58,14 @@ def _top(decision: Decision, labels: Sequence[str]) -> list[LabelScore]:
         LabelScore(label=labels[index], score=_share(decision.probabilities[index]))
         for index in ranking.tolist()
     ]
+
+
+def _region(box: Box | None) -> Region | None:
+    if box is None:
+        return None
+    return Region(
+        x=_share(box.x), y=_share(box.y), width=_share(box.width), height=_share(box.height)
+    )
 
 
 def _share(probability: float) -> float:

@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails
 
 from broker.session import BrokerSettings
 from broker.topics import overlaps
-from gateway.camera_settings import CameraSettings, Settings
+from gateway.camera_settings import CameraSettings, MotionSettings, Settings
 from gateway.errors import SettingsError
 
 # A settings file is written by hand; anything larger is some other file.
@@ -221,6 +221,8 @@ def _fields_at(loc: Sequence[int | str]) -> Mapping[str, Any]:
     match loc[:-1]:
         case ("cameras", _):
             return CameraSettings.model_fields
+        case ("cameras", _, "motion"):
+            return MotionSettings.model_fields
         case ("broker",):
             return BrokerSettings.model_fields
         case ("homeassistant",):

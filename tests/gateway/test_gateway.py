@@ -6,9 +6,13 @@ import random
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
+import numpy as np
 import pytest
+from av.video.stream import VideoStream
 from PIL import Image
 
 from broker.codecs import decode_frame
@@ -510,3 +514,28 @@ async def test_health_of_a_camera_is_retained(
     assert health("porch").taken >= 1
     await until_true(lambda: "does not exist" in health("dead").reason)
     assert (health("dead").status, health("dead").frame_age_s) == ("offline", None)
+
+
+async def test_result_of_a_crop_says_where_it_is(house: "House", tmp_path: Path) -> None:
+    clip = tmp_path / "clip.avi"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(6):
+            pixels = np.full((240, 320, 3), 60, dtype=np.uint8)
+            if number:
+                pixels[180:, 260:] = 250
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    await house.node("a", "V1")
+    cameras = {"porch": {"source": str(clip), "fps": 10, "deadline_ms": LONG_MS}}
+    await house.gateway(cameras).run(exit_when_done=True, wait_for_nodes=1)
+    await house.has_results(6)
+    whole, *parts = house.results
+    assert whole.region is None
+    for result in parts:
+        assert result.region is not None
+        assert result.region.x + result.region.width == 1
+        assert result.region.y + result.region.height == 1
+        assert 0.3 < result.region.width < 0.6

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gateway.collector import Contribution, Decided, Decision, Ticket
+from gateway.regions import Box
 from gateway.results import build_result
 
 LABELS = ("cat", "dog", "fox", "owl")
@@ -48,7 +49,16 @@ def test_result_says_what_automations_need() -> None:
         "latency_ms": 123.46,
         "deadline_ms": 500,
         "pack": "pets",
+        "region": None,
     }
+
+
+def test_result_says_which_part_of_the_frame_it_is_about() -> None:
+    ticket = Ticket(7, "porch", CAPTURED, 500, Box(0.25, 1 / 3, 0.5, 2 / 3))
+    result = build_result(
+        decision([0.1, 0.9, 0, 0], ticket=ticket), LABELS, min_confidence=0.5, pack="pets"
+    )
+    assert result.model_dump()["region"] == {"x": 0.25, "y": 0.3333, "width": 0.5, "height": 0.6667}
 
 
 @pytest.mark.parametrize(

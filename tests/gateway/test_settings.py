@@ -127,7 +127,20 @@ CAMERA = "cameras: {porch: {source: x, "
             CAMERA + "zzz: 2}}",
             "cameras.porch.zzz is not a setting; known here: kind, source, username, "
             "password, verify_tls, options, field, silent_after_s, name, fps, deadline_ms, "
-            "min_confidence, loop, pan, fit, jpeg_quality",
+            "min_confidence, loop, pan, fit, jpeg_quality, motion",
+        ),
+        (
+            CAMERA + "motion: {sensitvity: 1}}}",
+            "cameras.porch.motion.sensitvity is not a setting; did you mean sensitivity?",
+        ),
+        (
+            CAMERA + "motion: {mask: [[[0, 0], [1.5, 0], [1, 1]]]}}}",
+            "cameras.porch.motion.mask.0.1.0 should be less than or equal to 1, but is 1.5; "
+            "correct it",
+        ),
+        (
+            CAMERA + "motion: {mask: [[[0, 0], [1, 0], [1, 1], [0, 1]]]}}}",
+            "cameras.porch.motion: include and mask leave nothing of the frame; make one smaller",
         ),
         (
             "camera: {}\ncameras: {a: {source: x}}",
@@ -310,3 +323,13 @@ def test_login_goes_into_the_url_whatever_its_characters(tmp_path: Path) -> None
 def test_a_topic_is_no_path(tmp_path: Path) -> None:
     text = "cameras: {a: {kind: mqtt, source: frigate/yard/+/snapshot}}"
     assert load(tmp_path, text).cameras["a"].source == "frigate/yard/+/snapshot"
+
+
+@pytest.mark.parametrize(
+    ("written", "both"), [("off", False), ("'off'", False), ("on", True), ("{}", None)]
+)
+def test_motion_on_and_off_are_short_for_both_parts(
+    tmp_path: Path, written: str, both: bool | None
+) -> None:
+    motion = load(tmp_path, CAMERA + f"motion: {written}}}}}").cameras["porch"].motion
+    assert (motion.gate, motion.crop) == (both, both)

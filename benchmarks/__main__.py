@@ -5,6 +5,7 @@ import shutil
 import sys
 
 from benchmarks.combining import combining, message_size
+from benchmarks.cropping import cropping
 from benchmarks.motion import CLIP, motion
 from benchmarks.result_latency import result_latency
 from benchmarks.rows import show
@@ -17,7 +18,7 @@ def main() -> int:
         print(f"note: the machine is busy (load {load:.1f}), figures are worse than they are")
     rows = [*message_size(), *combining()]
     if CLIP.exists():
-        rows += motion()
+        rows += [*motion(), *cropping()]
     else:
         print(f"{CLIP.name} is not in ../shared: motion is left out", file=sys.stderr)
     if shutil.which("mosquitto") or os.access("/usr/sbin/mosquitto", os.X_OK):

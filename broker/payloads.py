@@ -120,6 +120,10 @@ class Result(_Payload):
 
     Attributes:
         region: the part of the frame that was looked at; None for all of it.
+        quorum: the smallest number of contributors for `answered`.
+        agreement: share of the contributors whose own best label is the winner.
+        slack_ms: what was left of the deadline.
+        age_ms: from the taking of the picture to the result.
     """
 
     camera: Id
@@ -137,6 +141,10 @@ class Result(_Payload):
     deadline_ms: Count
     pack: Name
     region: Region | None = None
+    quorum: Count = 1
+    agreement: Share | None = None
+    slack_ms: Milliseconds | None = None
+    age_ms: Milliseconds | None = None
 
     @model_validator(mode="after")
     def _no_answer_says_nothing(self) -> Self:
@@ -148,6 +156,46 @@ class Result(_Payload):
             msg = "an answered result carries a label and a confidence"
             raise ValueError(msg)
         return self
+
+
+class CameraState(_Payload):
+    """What a camera is taken to see: steady, for lamps and doors.
+
+    Attributes:
+        status: as results have it; `unknown` until there is enough evidence.
+        label: for `answered` alone.
+        since: when it became so.
+        frame: the last result's when it became so.
+        event: the id of the event that told it.
+    """
+
+    camera: Id
+    status: Literal["unknown", "answered", "unsure", "no_answer"]
+    label: str | None = None
+    previous_status: Literal["unknown", "answered", "unsure", "no_answer"] | None = None
+    previous_label: str | None = None
+    since: UtcTime
+    frame: Count | None = None
+    event: Name | None = None
+
+
+class CameraEvent(_Payload):
+    """One change of a camera's state; published once, never retained.
+
+    Attributes:
+        id: the same however often a broker delivers it, and no other event's.
+        confidence: of the result that completed the evidence for `label`.
+    """
+
+    id: Name
+    event_type: Literal["recognized", "unsure", "no_answer"]
+    camera: Id
+    label: str | None
+    confidence: Share | None
+    previous_status: Literal["unknown", "answered", "unsure", "no_answer"]
+    previous_label: str | None
+    frame: Count
+    captured_at: UtcTime
 
 
 class CameraHealth(_Payload):

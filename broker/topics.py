@@ -51,6 +51,8 @@ class Kind(StrEnum):
     IMAGE = "image"
     CAMERA_STATUS = "camera_status"
     CAMERA_HEALTH = "camera_health"
+    CAMERA_STATE = "camera_state"
+    CAMERA_EVENT = "camera_event"
     CAMERA_SET = "camera_set"
 
 
@@ -80,6 +82,8 @@ _CAMERA_KINDS = {
     "image": Kind.IMAGE,
     "status": Kind.CAMERA_STATUS,
     "health": Kind.CAMERA_HEALTH,
+    "state": Kind.CAMERA_STATE,
+    "event": Kind.CAMERA_EVENT,
     "set": Kind.CAMERA_SET,
 }
 
@@ -189,6 +193,14 @@ class Topics:
     def camera_health(self, camera: str) -> str:
         """How old a camera's last picture is, and why if there is none."""
         return self._camera(camera, "health")
+
+    def camera_state(self, camera: str) -> str:
+        """What a camera is taken to see, debounced."""
+        return self._camera(camera, "state")
+
+    def camera_event(self, camera: str) -> str:
+        """Each change of that state, once."""
+        return self._camera(camera, "event")
 
     def camera_set(self, camera: str) -> str:
         """A user's commands for one camera."""

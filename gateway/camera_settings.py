@@ -1,5 +1,6 @@
 """One camera's settings: its source and what is asked about its pictures."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -77,6 +78,79 @@ class MotionSettings(Settings):
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Steadiness:
+    """How much evidence a state needs, and how long it stands.
+
+    Attributes:
+        k: equal results among the last `n`.
+        n: results that are looked at.
+        hold_s: how long the state stands after it was last confirmed.
+    """
+
+    k: int
+    n: int
+    hold_s: float
+
+
+_Few = Annotated[int, Field(ge=1, le=100, examples=[3])]
+_Hold = Annotated[float, Field(ge=0, le=86_400, examples=[10])]
+
+
+class LabelStateSettings(Settings):
+    """What differs for one label from the camera's state settings."""
+
+    k: _Few | None = None
+    n: _Few | None = None
+    hold_s: _Hold | None = None
+
+
+class StateSettings(Settings):
+    """When a camera's steady state follows its results.
+
+    Attributes:
+        k: so many equal results among the last `n` make a state; more than half of them.
+        n: results that are looked at.
+        hold_s: how long a state stands, at least, after it was last confirmed.
+        within_s: results older than this are no evidence.
+        labels: other values for some labels.
+    """
+
+    k: _Few = 3
+    n: Annotated[_Few, Field(examples=[5])] = 5
+    hold_s: _Hold = 10.0
+    within_s: Annotated[float, Field(gt=0, le=86_400, examples=[60])] = 60.0
+    labels: Annotated[dict[str, LabelStateSettings], Field(max_length=1000)] = {}
+
+    def of(self, label: str | None) -> Steadiness:
+        """Return what holds for a label, or for a result without one."""
+        own = self.labels.get(label) if label is not None else None
+        if own is None:
+            return Steadiness(self.k, self.n, self.hold_s)
+        return Steadiness(
+            self.k if own.k is None else own.k,
+            self.n if own.n is None else own.n,
+            self.hold_s if own.hold_s is None else own.hold_s,
+        )
+
+    @property
+    def longest(self) -> int:
+        """How many results are looked at, at most."""
+        return max(self.of(label).n for label in (None, *self.labels))
+
+    @model_validator(mode="after")
+    def _check_majorities(self) -> "StateSettings":
+        for label in (None, *self.labels):
+            needs = self.of(label)
+            if not needs.n / 2 < needs.k <= needs.n:
+                of_label = "" if label is None else f" for {label}"
+                raise ValueError(
+                    f"k{of_label} must be more than half of n and at most n, but k is {needs.k} "
+                    f"and n is {needs.n}"
+                )
+        return self
+
+
 def _on_or_off(value: object) -> object:
     # Short for both parts; YAML 1.1 reads the words as truth values.
     words = {"on": True, "off": False}
@@ -106,6 +180,8 @@ class CameraSettings(Settings):
         fit: how a picture becomes square: by its centre or by stretching.
         jpeg_quality: of the frames published.
         motion: which frames are worth sending, and which part of them.
+        quorum: with fewer answers than this a result is `unsure`.
+        state: when the steady state follows the results.
     """
 
     kind: Annotated[Kind, Field(examples=["snapshot"])] = "auto"
@@ -125,6 +201,8 @@ class CameraSettings(Settings):
     fit: Annotated[Literal["crop", "stretch"], Field(examples=["crop"])] = "crop"
     jpeg_quality: Annotated[int, Field(ge=10, le=95, examples=[85])] = 85
     motion: Annotated[MotionSettings, BeforeValidator(_on_or_off)] = MotionSettings()
+    quorum: Annotated[int, Field(ge=1, le=1000, examples=[2])] = 1
+    state: StateSettings = StateSettings()
 
     @property
     def is_url(self) -> bool:
@@ -182,6 +260,16 @@ class CameraSettings(Settings):
         if self.is_live and (self.loop or self.pan):
             setting = "loop" if self.loop else "pan"
             raise ValueError(f"{setting} is for files, not for a {_what(self)}; remove {setting}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_evidence(self) -> "CameraSettings":
+        least_s = max((self.state.of(one).k - 1) / self.fps for one in (None, *self.state.labels))
+        if least_s > self.state.within_s:
+            raise ValueError(
+                f"state.within_s is too short: at fps {self.fps:g} the results for a state take "
+                f"{least_s:g} s"
+            )
         return self
 
     @model_validator(mode="after")

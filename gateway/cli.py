@@ -14,7 +14,7 @@ from broker.errors import AuthenticationError, BrokerSettingsError
 from broker.session import BrokerSettings
 from gateway.errors import DemoError, SettingsError
 from gateway.gateway import Gateway
-from gateway.settings import GatewaySettings, effective_yaml, load_settings
+from gateway.settings import GatewaySettings, check_labels, effective_yaml, load_settings
 from models.errors import PackError
 from models.pack import Pack, load_pack
 
@@ -195,6 +195,7 @@ def _count(text: str) -> int:
 def _check(options: argparse.Namespace) -> int:
     settings = load_settings(options.config)
     pack = load_pack(settings.pack)
+    check_labels(settings, pack.labels, pack.name)
     print(effective_yaml(settings), end="")
     variants = ", ".join(entry.name for entry in pack.manifest.variants)
     print(f"# pack {pack.name} {pack.manifest.version}: {len(pack.labels)} labels, {variants}")
@@ -237,6 +238,7 @@ def _run(options: argparse.Namespace) -> int:
         broker = BrokerSettings.parse_url(options.broker)
         settings = settings.model_copy(update={"broker": broker})
     pack = load_pack(settings.pack)
+    check_labels(settings, pack.labels, pack.name)
     gateway = Gateway(
         settings,
         pack,

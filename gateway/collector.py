@@ -66,6 +66,8 @@ class Ticket:
         captured_at: aware UTC.
         deadline_ms: from its publishing on.
         region: the part of the camera's frame that it shows; None for all of it.
+        quorum: answers that it takes to be `answered`.
+        age_s: how old the picture was when it was published.
     """
 
     frame: int
@@ -73,15 +75,22 @@ class Ticket:
     captured_at: datetime
     deadline_ms: int
     region: Box | None = None
+    quorum: int = 1
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One node's part in a decision."""
+    """One node's part in a decision.
+
+    Attributes:
+        best: the class that this node alone would have named.
+    """
 
     node: str
     variant: str
     inference_ms: float
+    best: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,7 +222,8 @@ class Collector:
             return outcome
         voter, ballot = outcome
         inference_ms = message.inference_us / 1000
-        ballot.contributions[node] = Contribution(node, voter.variant, inference_ms)
+        best = message.indices[int(np.argmax(message.values))]
+        ballot.contributions[node] = Contribution(node, voter.variant, inference_ms, best)
         # The same model on a second node says the same again: it makes the answer safer, not
         # heavier.
         if message.model not in ballot.answers:

@@ -1,9 +1,8 @@
 """The gateway: it moves frames, answers and results between cameras and the broker.
 
 All that decides is elsewhere and pure (collector, roster, assignment, discovery). Here is the
-event loop: one task for the session, one for each camera, one for retained messages, and a
-short-lived one for each result, so that a result waits neither for a frame nor for the
-acknowledgement of the result before it. One timer stands at the earliest deadline.
+event loop: one task for the session, one for each camera, one for retained messages, one for the
+cameras' health, and a short-lived one for each result. One timer stands at the earliest deadline.
 """
 
 import asyncio
@@ -24,16 +23,15 @@ from gateway.camera import Camera, Capture
 from gateway.collector import Collector, Decision, Drop, Ticket, Voter
 from gateway.health import Health
 from gateway.link import Link
+from gateway.outbox import Outbox
 from gateway.results import build_result
 from gateway.roster import Roster
 from gateway.settings import GatewaySettings
+from gateway.states import States
 from gateway.tally import Tally
 from models.pack import Pack
 
 logger = logging.getLogger(__name__)
-
-# Results that wait for their acknowledgement; a broker so far behind gets the next one instead.
-MAX_RESULTS_UNDERWAY = 32
 
 # How long the last results may take when a replay ends.
 SETTLE_TIMEOUT_S = 5.0
@@ -105,6 +103,12 @@ class Gateway:
         self._announcer = Announcer(settings, self._topics, pack)
         self._health = Health(self.cameras, self._topics, self._announcer)
         self._link = self._make_link(link)
+        self._outbox = Outbox(
+            self._link, self._announcer, spawn=self._spawn, complain=self._complain
+        )
+        self._states = States(
+            settings, self._topics, self.session, self._announcer, self._outbox.event
+        )
         self._handlers: dict[Kind, Callable[[str, bytes], None]] = {
             Kind.PREDICTION: self._on_prediction,
             Kind.NODE_STATUS: self._on_node_status,
@@ -115,7 +119,6 @@ class Gateway:
         self._frame = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s: float | None = None
-        self._underway: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
         self._ready = asyncio.Event()
         self._roster_changed = asyncio.Event()
@@ -156,6 +159,7 @@ class Gateway:
                     for task in lasting:
                         task.cancel()
         finally:
+            self._states.close()
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -174,7 +178,15 @@ class Gateway:
             return
         self._frame = (self._frame + 1) % _U32
         deadline_ms = camera.settings.deadline_ms
-        ticket = Ticket(self._frame, camera.name, capture.captured_at, deadline_ms, capture.region)
+        ticket = Ticket(
+            self._frame,
+            camera.name,
+            capture.captured_at,
+            deadline_ms,
+            region=capture.region,
+            quorum=camera.settings.quorum,
+            age_s=max(0.0, self._now_s() - capture.captured_s),
+        )
         message = encode_frame(FrameMessage(self.session, ticket.frame, deadline_ms, capture.jpeg))
         # It waits from now on: a node may answer before publish returns.
         self._decide_all(self.collector.open(ticket, self.roster.working, self._now_s()))
@@ -276,24 +288,10 @@ class Gateway:
         topic = self._topics.result(camera)
         payload = dump(result)
         self._count(f"results.{result.status}")
-        if len(self._underway) < MAX_RESULTS_UNDERWAY:
-            # For all that follows it counts as published: nobody else needs to publish it.
-            self._announcer.published_result(topic, payload)
-            task = self._spawn(self._publish_result(topic, payload), f"result {result.frame}")
-            self._underway.add(task)
-            task.add_done_callback(self._underway.discard)
-        else:
-            self._announcer.want_result(topic, payload)
-            self._complain("results.unsent", "the broker does not keep up")
+        self._outbox.result(topic, payload)
         self._frame_ended.set()
         self._on_result(result)
-
-    async def _publish_result(self, topic: str, payload: bytes) -> None:
-        try:
-            await self._link.publish(topic, payload, qos=1, retain=True)
-        except NotConnectedError as exc:
-            self._announcer.lost_result(topic, payload)
-            self._complain("results.unsent", exc)
+        self._states.receive(result)
 
     def _set_timer(self) -> None:
         """Let the one timer stand at the earliest deadline."""
@@ -371,8 +369,7 @@ class Gateway:
         while self.collector.in_flight:
             self._frame_ended.clear()
             await self._frame_ended.wait()
-        if self._underway:
-            await asyncio.wait(self._underway, timeout=SETTLE_TIMEOUT_S)
+        await self._outbox.settle(SETTLE_TIMEOUT_S)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._group.create_task(work, name=name)

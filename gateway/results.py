@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from broker.payloads import Contributor, LabelScore, Region, Result
 from gateway.collector import Decision
 from gateway.regions import Box
@@ -27,7 +29,8 @@ def build_result(
     if confidence is None:
         status = "no_answer"
     else:
-        status = "answered" if confidence >= min_confidence else "unsure"
+        enough = len(decision.contributions) >= decision.ticket.quorum
+        status = "answered" if enough and confidence >= min_confidence else "unsure"
     return Result(
         camera=decision.ticket.camera,
         frame=decision.ticket.frame,
@@ -47,6 +50,10 @@ def build_result(
         deadline_ms=decision.ticket.deadline_ms,
         pack=pack,
         region=_region(decision.ticket.region),
+        quorum=decision.ticket.quorum,
+        agreement=_agreement(decision),
+        slack_ms=max(0.0, round(decision.ticket.deadline_ms - decision.latency_s * 1000, 2)),
+        age_ms=round((decision.ticket.age_s + decision.latency_s) * 1000, 2),
     )
 
 
@@ -58,6 +65,14 @@ def _top(decision: Decision, labels: Sequence[str]) -> list[LabelScore]:
         LabelScore(label=labels[index], score=_share(decision.probabilities[index]))
         for index in ranking.tolist()
     ]
+
+
+def _agreement(decision: Decision) -> float | None:
+    if decision.scores is None or not decision.contributions:
+        return None
+    winner = int(np.argmax(decision.scores))
+    agree = sum(part.best == winner for part in decision.contributions)
+    return _share(agree / len(decision.contributions))
 
 
 def _region(box: Box | None) -> Region | None:

@@ -24,7 +24,13 @@ from pydantic_core import ErrorDetails
 
 from broker.session import BrokerSettings
 from broker.topics import overlaps
-from gateway.camera_settings import CameraSettings, MotionSettings, Settings
+from gateway.camera_settings import (
+    CameraSettings,
+    LabelStateSettings,
+    MotionSettings,
+    Settings,
+    StateSettings,
+)
 from gateway.errors import SettingsError
 
 # A settings file is written by hand; anything larger is some other file.
@@ -136,6 +142,21 @@ def load_settings(file: Path) -> GatewaySettings:
         raise SettingsError(f"{file}: {_sentence(errors[0])}{more}") from None
 
 
+def check_labels(settings: GatewaySettings, labels: Sequence[str], pack: str) -> None:
+    """Refuse settings for labels that the pack does not have: they would never take effect.
+
+    Raises:
+        SettingsError: one sentence: the first such setting, and what was meant perhaps.
+    """
+    for name, camera in settings.cameras.items():
+        for label in camera.state.labels:
+            if label not in labels:
+                raise SettingsError(
+                    f"cameras.{name}.state.labels.{label}: pack {pack} has no such label; "
+                    f"{_proposal(label, labels)}"
+                )
+
+
 def effective_yaml(settings: GatewaySettings) -> str:
     """Return the settings with every default filled in, as YAML, passwords masked."""
     data = settings.model_dump(mode="json")
@@ -223,6 +244,10 @@ def _fields_at(loc: Sequence[int | str]) -> Mapping[str, Any]:
             return CameraSettings.model_fields
         case ("cameras", _, "motion"):
             return MotionSettings.model_fields
+        case ("cameras", _, "state"):
+            return StateSettings.model_fields
+        case ("cameras", _, "state", "labels", _):
+            return LabelStateSettings.model_fields
         case ("broker",):
             return BrokerSettings.model_fields
         case ("homeassistant",):

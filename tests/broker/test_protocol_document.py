@@ -25,7 +25,9 @@ from broker.errors import PayloadError
 from broker.payloads import (
     MAX_JSON_BYTES,
     Assignment,
+    CameraEvent,
     CameraHealth,
+    CameraState,
     NodeState,
     Result,
     parse,
@@ -95,7 +97,13 @@ def test_example_result_is_one() -> None:
     assert parse(Result, _block("json").encode()).label == "cat"
 
 
-@pytest.mark.parametrize("model", [NodeState, Assignment, Result, CameraHealth])
+def test_example_event_is_one() -> None:
+    assert parse(CameraEvent, _block("json event").encode()).event_type == "recognized"
+
+
+@pytest.mark.parametrize(
+    "model", [NodeState, Assignment, Result, CameraHealth, CameraState, CameraEvent]
+)
 def test_every_json_field_is_documented(model: type[BaseModel]) -> None:
     for name in model.model_fields:
         assert f"`{name}`" in DOCUMENT
@@ -114,6 +122,8 @@ def test_every_topic_is_documented() -> None:
         (topics.result("X"), "cameras/<camera>/result"),
         (topics.image("X"), "cameras/<camera>/image"),
         (topics.camera_health("X"), "cameras/<camera>/health"),
+        (topics.camera_state("X"), "cameras/<camera>/state"),
+        (topics.camera_event("X"), "cameras/<camera>/event"),
         (topics.camera_set("X"), "cameras/<camera>/set"),
     ]:
         assert topic == "idlesight/GW/" + re.sub("<.*?>", "X", shown)

@@ -49,6 +49,16 @@ EXPECTED = [
         Parsed(Kind.CAMERA_HEALTH, "porch"),
     ),
     (
+        TOPICS.camera_state("porch"),
+        "idlesight/home/cameras/porch/state",
+        Parsed(Kind.CAMERA_STATE, "porch"),
+    ),
+    (
+        TOPICS.camera_event("porch"),
+        "idlesight/home/cameras/porch/event",
+        Parsed(Kind.CAMERA_EVENT, "porch"),
+    ),
+    (
         TOPICS.camera_set("porch"),
         "idlesight/home/cameras/porch/set",
         Parsed(Kind.CAMERA_SET, "porch"),
@@ -119,7 +129,7 @@ def test_model_part_number_is_bounded(part: int) -> None:
         "idlesight/home/nodes/pi",
         "idlesight/home/nodes/pi/secrets",
         "idlesight/home/nodes//state",
-        "idlesight/home/cameras/porch/state",
+        "idlesight/home/cameras/porch/mood",
         "idlesight/home/models/abc/0",
         f"idlesight/home/models/{SHA}/01",
         f"idlesight/home/models/{SHA}/x",

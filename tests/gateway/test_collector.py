@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_frame_ends_when_all_expected_have_answered() -> None:
     assert (decision.expected, decision.missing) == (2, ())
     assert frames.in_flight == 0
     assert frames.next_deadline_s() is None
+
+
+def test_contribution_names_what_its_node_alone_would_have() -> None:
+    frames = collector()
+    frames.open(ticket(), {"a", "b"}, now_s=0)
+    frames.receive("a", answer(model=1, label=3), now_s=0.1)
+    # all scores, in the order of the classes: the best need not come first
+    scores = tuple(0.5 if index == 7 else 0.05 for index in range(CLASSES))
+    every = replace(answer(model=2), indices=tuple(range(CLASSES)), values=scores)
+    decision = decided(frames.receive("b", every, now_s=0.2))
+    assert [part.best for part in decision.contributions] == [3, 7]
 
 
 def test_deadline_ends_a_frame_with_what_there_is() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from broker.codecs import decode_frame
 from broker.errors import AuthenticationError
-from broker.payloads import CameraHealth, parse
+from broker.payloads import CameraEvent, CameraHealth, CameraState, parse
 from broker.session import Message
 from gateway.gateway import Gateway
 
@@ -539,3 +539,104 @@ async def test_result_of_a_crop_says_where_it_is(house: "House", tmp_path: Path)
         assert result.region.x + result.region.width == 1
         assert result.region.y + result.region.height == 1
         assert 0.3 < result.region.width < 0.6
+
+
+STATE = "idlesight/home/cameras/porch/state"
+EVENT = "idlesight/home/cameras/porch/event"
+
+
+def states(memory: "Memory") -> list[CameraState]:
+    return [parse(CameraState, payload) for payload in memory.sent(STATE)]
+
+
+def events(memory: "Memory") -> list[CameraEvent]:
+    return [parse(CameraEvent, payload) for payload in memory.sent(EVENT)]
+
+
+async def test_state_is_retained_and_each_change_is_one_event(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.label = lambda frame: 4 if frame.frame <= 6 else 5
+    gateway = house.gateway(porch(house, 12, state={"k": 2, "n": 3, "hold_s": 0}))
+    await gateway.run(exit_when_done=True, wait_for_nodes=1)
+    assert [(one.status, one.label) for one in states(memory)] == [
+        ("unknown", None),
+        ("answered", "label4"),
+        ("answered", "label5"),
+    ]
+    assert memory.retained[STATE].payload == memory.sent(STATE)[-1]
+    first, second = events(memory)
+    assert (first.event_type, first.label, first.frame) == ("recognized", "label4", 2)
+    assert (first.previous_status, first.previous_label) == ("unknown", None)
+    assert (second.label, second.previous_label, second.frame) == ("label5", "label4", 8)
+    assert second.confidence == pytest.approx(0.75)
+    assert first.id != second.id
+    assert [one.event for one in states(memory)[1:]] == [first.id, second.id]
+    assert EVENT not in memory.retained
+    assert {message.qos for message in memory.log if message.topic == EVENT} == {1}
+
+
+async def test_silence_is_a_state_without_a_label_and_never_nothing_seen(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    cameras = porch(house, 2, loop=True, deadline_ms=40, state={"k": 2, "n": 3, "hold_s": 0})
+    house.spawn(house.gateway(cameras).run(wait_for_nodes=1))
+    await until_true(lambda: bool(memory.sent(EVENT)))
+    node.answers = False
+    await until_true(lambda: states(memory)[-1].status == "no_answer")
+    last = states(memory)[-1]
+    assert (last.label, last.previous_label) == (None, "label4")
+    assert [one.event_type for one in events(memory)] == ["recognized", "no_answer"]
+    assert (events(memory)[-1].label, events(memory)[-1].confidence) == (None, None)
+
+
+async def test_state_changes_when_its_hold_time_is_over_without_another_result(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.label = lambda frame: frame.frame
+    cameras = porch(house, 2, state={"k": 1, "n": 1, "hold_s": 0.4})
+    house.spawn(house.gateway(cameras).run(wait_for_nodes=1))
+    await house.has_results(2)
+    assert [one.label for one in states(memory)] == [None, "label1"]
+    await until_true(lambda: states(memory)[-1].label == "label2")
+    assert len(house.results) == 2
+    first, second = states(memory)[1:]
+    assert (second.since - first.since).total_seconds() >= 0.39  # wall time, for people
+
+
+async def test_event_without_a_broker_is_counted_and_the_state_follows(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.answers = False
+    cameras = porch(house, 1, deadline_ms=300, state={"k": 1, "n": 1})
+    gateway = house.gateway(cameras)
+    house.spawn(gateway.run(wait_for_nodes=1))
+    await until_true(lambda: bool(node.frames))
+    memory.go_away()
+    await until_true(lambda: gateway.counts["events.unsent"] == 1)
+    memory.come_back()
+    await until_true(lambda: bool(states(memory)) and states(memory)[-1].status == "no_answer")
+    assert memory.sent(EVENT) == []
+
+
+async def test_fewer_answers_than_the_quorum_are_unsure(house: "House") -> None:
+    for name, variant in (("a", "V1"), ("b", "V2")):
+        await house.node(name, variant)
+    cameras = {
+        name: {"source": house.pictures(1), "deadline_ms": LONG_MS, "quorum": quorum}
+        for name, quorum in (("two", 2), ("three", 3))
+    }
+    gateway = house.gateway(cameras)
+    await gateway.run(exit_when_done=True, wait_for_nodes=2)
+    await house.has_results(2)
+    found = {result.camera: result for result in house.results}
+    assert (found["two"].status, found["three"].status) == ("answered", "unsure")
+    for result in house.results:
+        assert result.label == "label4"
+        assert result.agreement == 1.0
+        assert result.slack_ms == pytest.approx(LONG_MS - result.latency_ms, abs=0.02)
+        assert (result.age_ms or 0) >= result.latency_ms

@@ -18,7 +18,7 @@ def decision(scores: list[float] | None, **changes: Any) -> Decision:
     fields: dict[str, Any] = {
         "ticket": Ticket(7, "porch", CAPTURED, 500),
         "decided": decided,
-        "contributions": () if scores is None else (Contribution("a", "V1", 3.25),),
+        "contributions": () if scores is None else (Contribution("a", "V1", 3.25, 1),),
         "expected": 2,
         "missing": ("b",),
         "latency_s": 0.123456,
@@ -50,7 +50,53 @@ def test_result_says_what_automations_need() -> None:
         "deadline_ms": 500,
         "pack": "pets",
         "region": None,
+        "quorum": 1,
+        "agreement": 1.0,
+        "slack_ms": 376.54,
+        "age_ms": 123.46,
     }
+
+
+@pytest.mark.parametrize(
+    ("votes", "quorum", "status", "agreement"),
+    [
+        ([1], 1, "answered", 1.0),
+        ([1], 2, "unsure", 1.0),
+        ([1, 1], 2, "answered", 1.0),
+        ([1, 0], 2, "answered", 0.5),
+        ([0, 2, 3], 3, "answered", 0.0),
+        ([1, 1, 0], 4, "unsure", 0.6667),
+    ],
+)
+def test_fewer_answers_than_the_quorum_are_unsure(
+    votes: list[int], quorum: int, status: str, agreement: float
+) -> None:
+    result = build_result(
+        decision(
+            [0.1, 0.7, 0.1, 0.1],
+            ticket=Ticket(7, "porch", CAPTURED, 500, quorum=quorum),
+            contributions=tuple(
+                Contribution(f"n{number}", "V1", 1.0, best) for number, best in enumerate(votes)
+            ),
+        ),
+        LABELS,
+        min_confidence=0.5,
+        pack="p",
+    )
+    assert (result.status, result.label, result.quorum) == (status, "dog", quorum)
+    assert result.agreement == agreement
+
+
+def test_age_counts_from_the_picture_and_slack_to_the_deadline() -> None:
+    ticket = Ticket(7, "porch", CAPTURED, 500, age_s=0.04)
+    result = build_result(
+        decision([0.1, 0.9, 0, 0], ticket=ticket, latency_s=0.1), LABELS, min_confidence=0, pack="p"
+    )
+    assert (result.latency_ms, result.age_ms, result.slack_ms) == (100, 140, 400)
+    late = build_result(
+        decision(None, ticket=ticket, latency_s=0.501), LABELS, min_confidence=0, pack="p"
+    )
+    assert (late.slack_ms, late.agreement) == (0, None)
 
 
 def test_result_says_which_part_of_the_frame_it_is_about() -> None:

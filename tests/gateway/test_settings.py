@@ -4,8 +4,15 @@ import pytest
 import yaml
 
 import gateway
+from gateway.camera_settings import Steadiness
 from gateway.errors import SettingsError
-from gateway.settings import GatewaySettings, effective_yaml, load_settings, masked
+from gateway.settings import (
+    GatewaySettings,
+    check_labels,
+    effective_yaml,
+    load_settings,
+    masked,
+)
 
 EXAMPLE = Path(gateway.__file__).parent / "home.example.yaml"
 
@@ -127,7 +134,26 @@ CAMERA = "cameras: {porch: {source: x, "
             CAMERA + "zzz: 2}}",
             "cameras.porch.zzz is not a setting; known here: kind, source, username, "
             "password, verify_tls, options, field, silent_after_s, name, fps, deadline_ms, "
-            "min_confidence, loop, pan, fit, jpeg_quality, motion",
+            "min_confidence, loop, pan, fit, jpeg_quality, motion, quorum, state",
+        ),
+        (
+            CAMERA + "state: {k: 2, n: 5}}}",
+            "cameras.porch.state: k must be more than half of n and at most n, but k is 2 and n "
+            "is 5",
+        ),
+        (
+            CAMERA + "state: {labels: {cat: {n: 2}}}}}",
+            "cameras.porch.state: k for cat must be more than half of n and at most n, but k is 3 "
+            "and n is 2",
+        ),
+        (
+            CAMERA + "state: {labels: {cat: {hold: 2}}}}}",
+            "cameras.porch.state.labels.cat.hold is not a setting; did you mean hold_s?",
+        ),
+        (
+            CAMERA + "fps: 0.01}}",
+            "cameras.porch: state.within_s is too short: at fps 0.01 the results for a state take "
+            "200 s",
         ),
         (
             CAMERA + "motion: {sensitvity: 1}}}",
@@ -333,3 +359,27 @@ def test_motion_on_and_off_are_short_for_both_parts(
 ) -> None:
     motion = load(tmp_path, CAMERA + f"motion: {written}}}}}").cameras["porch"].motion
     assert (motion.gate, motion.crop) == (both, both)
+
+
+def test_state_of_a_label_differs_where_it_says_so(tmp_path: Path) -> None:
+    text = (
+        CAMERA + "state: {k: 4, n: 6, hold_s: 7, labels: {cat: {k: 2, n: 3}, dog: {hold_s: 1}}}}}"
+    )
+    state = load(tmp_path, text).cameras["porch"].state
+    assert [state.of(label) for label in (None, "cow", "cat", "dog")] == [
+        Steadiness(4, 6, 7),
+        Steadiness(4, 6, 7),
+        Steadiness(2, 3, 7),
+        Steadiness(4, 6, 1),
+    ]
+    assert state.longest == 6
+
+
+def test_label_that_the_pack_does_not_have_is_refused(tmp_path: Path) -> None:
+    settings = load(tmp_path, CAMERA + "state: {labels: {persn: {hold_s: 1}}}}}")
+    check_labels(settings, ["persn"], "home")
+    with pytest.raises(SettingsError) as caught:
+        check_labels(settings, ["cat", "person"], "home")
+    assert str(caught.value) == (
+        "cameras.porch.state.labels.persn: pack home has no such label; did you mean person?"
+    )

@@ -28,7 +28,7 @@ BEST = 5
 WORN = (
     "abaya", "academic gown", "bow tie", "cardigan", "cloak", "fur coat", "gown", "hoopskirt",
     "jean", "jersey", "kimono", "lab coat", "miniskirt", "overskirt", "pajama", "poncho", "sarong",
-    "stole", "suit", "sweatshirt", "trench coat", "vestment", "wig", "windsor tie", "wool",
+    "stole", "suit", "sweatshirt", "trench coat", "vestment", "windsor tie", "wool",
 )  # fmt: skip
 
 # Where the clip's middle stands in the far scene, at 44 % of its height: low and to the right.

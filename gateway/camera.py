@@ -121,6 +121,7 @@ class Camera:
         self._on_change = on_change
         self._stop = threading.Event()
         self._mailbox = Mailbox()
+        self._attention: Attention | None = None
 
     @property
     def silent_after_s(self) -> float | None:
@@ -188,7 +189,7 @@ class Camera:
     def _take(self, inbox: "_Inbox") -> None:
         pacer = Pacer(self.settings.fps)
         began_s = time.monotonic()
-        attention = Attention(self.settings)
+        attention = self._attention or Attention(self.settings)
         taking = Taking(
             attention.side(self._side),
             on_skip=self._count_unreadable,
@@ -202,6 +203,9 @@ class Camera:
             if self._stop.is_set():
                 return
             encode_s = time.monotonic()
+            if shot.media_s is None:
+                # Whoever stands there when a live camera comes back is no part of the place.
+                self._attention = attention
             self.counts.taken += 1
             self.last_shot_s, self.last_shot_at = encode_s, utc_now()
             self._set_available(inbox, True, None)

@@ -16,6 +16,7 @@ from PIL import Image
 from gateway import camera as camera_module
 from gateway.camera import LONGEST_BACKOFF_S, SHORTEST_BACKOFF_S, Camera, Capture, backoff_s
 from gateway.camera_settings import CameraSettings
+from gateway.errors import SourceLostError
 from gateway.shot import Shot
 
 Until = Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]
@@ -82,7 +83,7 @@ async def test_newest_picture_of_a_live_camera_replaces_one_that_was_not_taken(
             yield Shot(Image.new("RGB", (32, 32), (shade, 0, 0)), None)
 
     monkeypatch.setattr(camera_module, "shots", live)
-    camera = make("http://camera/")
+    camera = make("http://camera/", motion="off")
     feed = camera.captures()
     first = await anext(feed)
     await until_true(lambda: camera.counts.replaced >= 5)  # the consumer is busy
@@ -229,3 +230,28 @@ async def test_motion_off_sends_every_frame_whole(tmp_path: Path) -> None:
     clip = film(tmp_path / "clip.avi", lambda number: number > 5, frames=10)
     captures = await take_all(make(clip, fps=20, motion="off"))
     assert [capture.region for capture in captures] == [None] * 10
+
+
+async def test_who_stands_there_when_a_camera_comes_back_is_seen(
+    monkeypatch: pytest.MonkeyPatch, until_true: Until
+) -> None:
+    coarse = np.random.default_rng(0).integers(40, 120, (12, 16, 3), dtype=np.uint8)
+    place = coarse.repeat(20, axis=0).repeat(20, axis=1)
+    somebody = place.copy()
+    somebody[100:160, 200:250] = 250
+    openings = iter(range(10_000))
+
+    def live(*_: object) -> Iterator[Shot]:
+        shown = place if next(openings) == 0 else somebody
+        for _ in range(5):
+            yield Shot(Image.fromarray(shown), None)
+        raise SourceLostError("it broke off")
+
+    monkeypatch.setattr(camera_module, "shots", live)
+    monkeypatch.setattr(camera_module, "backoff_s", lambda attempt, rng: 0.01)
+    camera = make("rtsp://camera/", motion={"hold_s": 0})
+    feed = camera.captures()
+    assert (await anext(feed)).region is None
+    await until_true(lambda: camera.counts.outages >= 1)
+    assert (await anext(feed)).region is not None
+    await feed.aclose()  # type: ignore[attr-defined]

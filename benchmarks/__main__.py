@@ -5,7 +5,9 @@ import shutil
 import sys
 
 from benchmarks.combining import certainty, combining, message_size
+from benchmarks.cropping import cropping
 from benchmarks.family_training import family_training
+from benchmarks.motion import CLIP, motion
 from benchmarks.result_latency import result_latency
 from benchmarks.rows import show
 from benchmarks.variant_latency import variant_latency
@@ -17,6 +19,10 @@ def main() -> int:
     if load > 0.5 * (os.cpu_count() or 1):
         print(f"note: the machine is busy (load {load:.1f}), figures are worse than they are")
     rows = [*message_size(), *combining(), *certainty()]
+    if CLIP.exists():
+        rows += [*motion(), *cropping()]
+    else:
+        print(f"{CLIP.name} is not in ../shared: motion is left out", file=sys.stderr)
     if shutil.which("mosquitto") or os.access("/usr/sbin/mosquitto", os.X_OK):
         rows += result_latency()
     else:

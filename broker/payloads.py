@@ -103,11 +103,27 @@ class LabelScore(_Payload):
     score: Share
 
 
+class Region(_Payload):
+    """A part of a frame, in shares of its width and height; (0, 0) is its upper left corner."""
+
+    x: Share
+    y: Share
+    width: Share
+    height: Share
+
+
 class Result(_Payload):
     """The combined answer for one frame; the public contract for automations.
 
     "No answer" is never "nothing seen": `status` tells them apart, and a result without an
     answer carries neither a label nor a confidence.
+
+    Attributes:
+        region: the part of the frame that was looked at; None for all of it.
+        quorum: the smallest number of contributors for `answered`.
+        agreement: share of the contributors whose own best label is the winner.
+        slack_ms: what was left of the deadline.
+        age_ms: from the taking of the picture to the result.
     """
 
     camera: Id
@@ -124,6 +140,11 @@ class Result(_Payload):
     latency_ms: Milliseconds
     deadline_ms: Count
     pack: Name
+    region: Region | None = None
+    quorum: Count = 1
+    agreement: Share | None = None
+    slack_ms: Milliseconds | None = None
+    age_ms: Milliseconds | None = None
 
     @model_validator(mode="after")
     def _no_answer_says_nothing(self) -> Self:
@@ -135,6 +156,72 @@ class Result(_Payload):
             msg = "an answered result carries a label and a confidence"
             raise ValueError(msg)
         return self
+
+
+class CameraState(_Payload):
+    """What a camera is taken to see: steady, for lamps and doors.
+
+    Attributes:
+        status: as results have it; `unknown` until there is enough evidence.
+        label: for `answered` alone.
+        since: when it became so.
+        frame: the last result's when it became so.
+        event: the id of the event that told it.
+    """
+
+    camera: Id
+    status: Literal["unknown", "answered", "unsure", "no_answer"]
+    label: str | None = None
+    previous_status: Literal["unknown", "answered", "unsure", "no_answer"] | None = None
+    previous_label: str | None = None
+    since: UtcTime
+    frame: Count | None = None
+    event: Name | None = None
+
+
+class CameraEvent(_Payload):
+    """One change of a camera's state; published once, never retained.
+
+    Attributes:
+        id: the same however often a broker delivers it, and no other event's.
+        confidence: of the result that completed the evidence for `label`.
+    """
+
+    id: Name
+    event_type: Literal["recognized", "unsure", "no_answer"]
+    camera: Id
+    label: str | None
+    confidence: Share | None
+    previous_status: Literal["unknown", "answered", "unsure", "no_answer"]
+    previous_label: str | None
+    frame: Count
+    captured_at: UtcTime
+
+
+class CameraHealth(_Payload):
+    """Whether a camera gives pictures, and what became of them since the gateway's start.
+
+    Attributes:
+        reason: one sentence on why it is offline; empty otherwise.
+        frame_age_s: how old its last picture was when this was published.
+        last_frame_at: when that picture came, for people.
+        taken: pictures taken from the source.
+        still: those that stayed at home because nothing moved.
+        replaced: those that a newer one replaced before they were sent.
+        unreadable: what came and was no usable picture.
+        outages: how often the source broke off or could not be opened.
+    """
+
+    camera: Id
+    status: Literal["online", "offline"]
+    reason: Annotated[str, StringConstraints(max_length=500)] = ""
+    frame_age_s: Annotated[float, Field(ge=0)] | None
+    last_frame_at: UtcTime | None
+    taken: Count = 0
+    still: Count = 0
+    replaced: Count = 0
+    unreadable: Count = 0
+    outages: Count = 0
 
 
 PayloadT = TypeVar("PayloadT", bound=BaseModel)

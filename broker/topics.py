@@ -4,18 +4,35 @@
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
+
+from paho.mqtt.client import topic_matches_sub
 
 from broker.errors import InvalidIdError, TopicError
 
-__all__ = ["InvalidIdError", "Kind", "Parsed", "TopicError", "Topics", "check_id", "parse"]
+__all__ = [
+    "InvalidIdError",
+    "Kind",
+    "Parsed",
+    "TopicError",
+    "Topics",
+    "check_id",
+    "check_topic_filter",
+    "matches",
+    "overlaps",
+    "parse",
+]
 
 # No "/", "+", "#" or "$": an id can neither leave its level nor become a filter.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"0|[1-9][0-9]{0,3}")
 _ANY = "+"
+
+MAX_TOPIC_BYTES = 65_535  # MQTT 3.1.1, 4.7.3
 
 PART_COUNT_LIMIT = 10_000  # four digits; at 96 KiB a part far above the 64 MiB a model may have
 
@@ -33,6 +50,9 @@ class Kind(StrEnum):
     RESULT = "result"
     IMAGE = "image"
     CAMERA_STATUS = "camera_status"
+    CAMERA_HEALTH = "camera_health"
+    CAMERA_STATE = "camera_state"
+    CAMERA_EVENT = "camera_event"
     CAMERA_SET = "camera_set"
 
 
@@ -61,6 +81,9 @@ _CAMERA_KINDS = {
     "result": Kind.RESULT,
     "image": Kind.IMAGE,
     "status": Kind.CAMERA_STATUS,
+    "health": Kind.CAMERA_HEALTH,
+    "state": Kind.CAMERA_STATE,
+    "event": Kind.CAMERA_EVENT,
     "set": Kind.CAMERA_SET,
 }
 
@@ -76,6 +99,37 @@ def check_id(value: str, what: str = "id") -> str:
         msg = f"{what} {value[:80]!r} is not 1 to 64 of the characters A-Z, a-z, 0-9, _ and -"
         raise InvalidIdError(msg)
     return value
+
+
+def check_topic_filter(value: str) -> str:
+    """Return `value` if it is a topic filter (MQTT 3.1.1, 4.7).
+
+    Raises:
+        InvalidIdError: it is empty, too long, holds a NUL, or a wildcard shares its level or (`#`)
+            is not the last.
+    """
+    levels = value.split("/")
+    alone = all(level in ("+", "#") or not {"+", "#"} & set(level) for level in levels)
+    last = "#" not in levels[:-1]
+    if not (0 < len(value.encode()) <= MAX_TOPIC_BYTES and alone and last and "\0" not in value):
+        msg = f"{value[:80]!r} is no MQTT topic or topic filter"
+        raise InvalidIdError(msg)
+    return value
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Return whether a topic is one of those that a filter names."""
+    return topic_matches_sub(topic_filter, topic)
+
+
+def overlaps(topic_filter: str, root: Sequence[str]) -> bool:
+    """Return whether a filter may name a topic below `root`, given by its levels."""
+    for level, wanted in zip_longest(topic_filter.split("/"), root):
+        if wanted is None or level == "#":
+            return True
+        if level not in ("+", wanted):
+            return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +189,18 @@ class Topics:
     def camera_status(self, camera: str) -> str:
         """Whether a camera's source gives pictures."""
         return self._camera(camera, "status")
+
+    def camera_health(self, camera: str) -> str:
+        """How old a camera's last picture is, and why if there is none."""
+        return self._camera(camera, "health")
+
+    def camera_state(self, camera: str) -> str:
+        """What a camera is taken to see, debounced."""
+        return self._camera(camera, "state")
+
+    def camera_event(self, camera: str) -> str:
+        """Each change of that state, once."""
+        return self._camera(camera, "event")
 
     def camera_set(self, camera: str) -> str:
         """A user's commands for one camera."""

@@ -1,4 +1,4 @@
-"""Publishes what is to stand on the broker: discovery, camera states, assignments.
+"""Publishes what is to stand on the broker: discovery, cameras' health, assignments.
 
 Results are published at once by the gateway itself; the announcer sees to those that did not get
 through, and repeats the last ones when Home Assistant starts.
@@ -6,11 +6,11 @@ through, and repeats the last ones when Home Assistant starts.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import metadata
 
 from broker.errors import NotConnectedError
-from broker.payloads import OFFLINE, ONLINE, Assignment, dump
+from broker.payloads import Assignment, dump
 from broker.topics import Topics
 from gateway.assignment import Seat, assign
 from gateway.discovery import Announced, announcements
@@ -52,11 +52,9 @@ class Announcer:
             self._results.doubt_all()
         self._news.set()
 
-    def want_camera_states(self, available: Mapping[str, bool]) -> None:
-        """Say of each camera, by id, whether its source gives pictures."""
-        for name, up in available.items():
-            status = ONLINE if up else OFFLINE
-            self._retained.want(self._topics.camera_status(name), status.encode())
+    def want(self, topic: str, payload: bytes) -> None:
+        """Let a payload stand on a topic, instead of what stood there before."""
+        self._retained.want(topic, payload)
         self._news.set()
 
     def want_assignments(self, members: Iterable[Member]) -> None:

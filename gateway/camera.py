@@ -5,17 +5,22 @@ import logging
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from broker.codecs import MAX_JPEG_BYTES
 from broker.payloads import utc_now
+from gateway.attention import Attention, Glance
+from gateway.camera_settings import CameraSettings
 from gateway.errors import SourceError, SourceOpenError
+from gateway.mailbox import Mailbox
 from gateway.pacing import Pacer
 from gateway.picture import encode_jpeg, square
-from gateway.settings import CameraSettings, masked
-from gateway.sources import Shot, endless, shots
+from gateway.regions import Box
+from gateway.settings import masked
+from gateway.shot import Taking
+from gateway.sources import endless, shots
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +41,23 @@ class Capture:
 
     Attributes:
         jpeg: square, no larger than the nodes need.
-        captured_at: aware UTC.
+        captured_s: when it was taken, monotonic.
+        captured_at: the same for people, aware UTC.
+        region: the part of the frame that it shows; None for all of it.
     """
 
     jpeg: bytes
+    captured_s: float
     captured_at: datetime
+    region: Box | None = None
 
 
 @dataclass(slots=True)
 class CameraCounts:
-    """What became of a camera's pictures since its start."""
+    """What became of a camera's pictures since its start; `CameraHealth` says what each means."""
 
     taken: int = 0
+    still: int = 0
     replaced: int = 0
     unreadable: int = 0
     outages: int = 0
@@ -68,6 +78,10 @@ class Camera:
         name: the camera's id.
         settings: the camera's.
         available: whether its source gives pictures, as far as is known.
+        available_since_s: since when that is so, monotonic.
+        trouble: one sentence on why it is not available; empty otherwise.
+        last_shot_s: when its last picture came, monotonic; None before the first.
+        last_shot_at: the same for people, aware UTC.
         failed: whether it ended because its source gave none.
         counts: what became of the pictures.
     """
@@ -95,6 +109,10 @@ class Camera:
         self.name = name
         self.settings = settings
         self.available = False
+        self.available_since_s = 0.0
+        self.trouble = ""
+        self.last_shot_s: float | None = None
+        self.last_shot_at: datetime | None = None
         self.failed = False
         self.counts = CameraCounts()
         self._side = side
@@ -102,6 +120,23 @@ class Camera:
         self._retry = retry or endless(settings)
         self._on_change = on_change
         self._stop = threading.Event()
+        self._mailbox = Mailbox()
+        self._attention: Attention | None = None
+
+    @property
+    def silent_after_s(self) -> float | None:
+        """How long it may give no picture before it counts as offline; None for ever."""
+        return self.settings.silent_after_s
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        """What became of its pictures, by kind."""
+        return asdict(self.counts)
+
+    def deliver(self, payload: bytes) -> None:
+        """Take a message with a picture; for cameras of kind `mqtt`."""
+        if self._mailbox.put(payload):
+            self._count_replaced()
 
     async def captures(self) -> AsyncIterator[Capture]:
         """Yield the newest picture each time there is one; end when the source has ended.
@@ -135,12 +170,12 @@ class Camera:
             taken_before = self.counts.taken
             try:
                 self._take(inbox)
-                if not self.settings.is_url:
+                if self._stop.is_set() or not self.settings.is_live:
                     self._set_available(inbox, False, None)
                     return
                 if self.counts.taken == taken_before:
                     raise SourceOpenError(f"{masked(self.settings.source)} ended without a picture")
-                # A snapshot URL holds one picture at a time: fetch the next when it is due.
+                # A stream that ended in order: a short video at a URL, or a single picture.
                 wait_s = 1 / self.settings.fps
             except SourceError as exc:
                 if not self._retry:
@@ -154,16 +189,34 @@ class Camera:
     def _take(self, inbox: "_Inbox") -> None:
         pacer = Pacer(self.settings.fps)
         began_s = time.monotonic()
-        for shot in shots(self.settings, self._side, self._count_unreadable):
+        attention = self._attention or Attention(self.settings)
+        taking = Taking(
+            attention.side(self._side),
+            on_skip=self._count_unreadable,
+            on_open=lambda: self._set_available(inbox, True, None),
+            wait=self._stop.wait,
+        )
+        for shot in shots(self.settings, taking, self._mailbox):
             capture_s = time.monotonic()
             if shot.media_s is not None:
                 self._stop.wait(pacer.wait_s(shot.media_s, capture_s))
             if self._stop.is_set():
                 return
             encode_s = time.monotonic()
-            capture = self._capture(shot)
+            if shot.media_s is None:
+                # Whoever stands there when a live camera comes back is no part of the place.
+                self._attention = attention
             self.counts.taken += 1
+            self.last_shot_s, self.last_shot_at = encode_s, utc_now()
             self._set_available(inbox, True, None)
+            glance = attention.look(
+                shot.picture, encode_s if shot.media_s is None else shot.media_s
+            )
+            if glance is None:
+                self.counts.still += 1
+                began_s = time.monotonic()
+                continue
+            capture = self._capture(glance, encode_s, self.last_shot_at)
             if shot.media_s is None:
                 inbox.put(capture, self._count_replaced)
             else:
@@ -180,21 +233,26 @@ class Camera:
         """
         self._stop.wait(max(0.0, 1 / self.settings.fps - 2 * busy_s))
 
-    def _capture(self, shot: Shot) -> Capture:
-        captured_at = utc_now()
-        picture = square(shot.picture, self._side, self.settings.fit)
+    def _capture(self, glance: Glance, captured_s: float, captured_at: datetime) -> Capture:
+        picture = square(glance.picture, self._side, self.settings.fit)
         jpeg = encode_jpeg(picture, self.settings.jpeg_quality, MAX_JPEG_BYTES)
-        return Capture(jpeg, captured_at)
+        return Capture(jpeg, captured_s, captured_at, glance.region)
 
     def _give_up(self, inbox: "_Inbox", exc: SourceError) -> None:
         logger.error("camera %s: %s", self.name, exc)
         self.failed = True
         self._set_available(inbox, False, None)
+        self.trouble = str(exc)[:500]
 
     def _set_available(self, inbox: "_Inbox", available: bool, exc: SourceError | None) -> None:
+        if available:
+            self.trouble = ""
+        elif exc is not None:
+            self.trouble = str(exc)[:500]
         if available == self.available and (available or self.counts.outages):
             return
         self.available = available
+        self.available_since_s = time.monotonic()
         if available:
             logger.info("camera %s gives pictures", self.name)
         elif exc is not None:

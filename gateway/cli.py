@@ -14,7 +14,7 @@ from broker.errors import AuthenticationError, BrokerSettingsError
 from broker.session import BrokerSettings
 from gateway.errors import DemoError, SettingsError
 from gateway.gateway import Gateway
-from gateway.settings import GatewaySettings, effective_yaml, load_settings
+from gateway.settings import GatewaySettings, check_labels, effective_yaml, load_settings
 from models.errors import PackError
 from models.pack import Pack, load_pack
 
@@ -195,11 +195,13 @@ def _count(text: str) -> int:
 def _check(options: argparse.Namespace) -> int:
     settings = load_settings(options.config)
     pack = load_pack(settings.pack)
+    check_labels(settings, pack.labels, pack.name)
     print(effective_yaml(settings), end="")
     variants = ", ".join(entry.name for entry in pack.manifest.variants)
     print(f"# pack {pack.name} {pack.manifest.version}: {len(pack.labels)} labels, {variants}")
     for name, camera in settings.cameras.items():
-        if not camera.is_url and not Path(camera.source).exists():
+        on_disk = camera.is_path or camera.is_device
+        if on_disk and not Path(camera.source).exists():
             print(
                 f"idlesight-gateway: cameras.{name}.source: {camera.source} does not exist yet; "
                 "the camera will be tried again and again until it does",
@@ -229,12 +231,14 @@ def _run(options: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    logging.getLogger("PIL").setLevel(logging.WARNING)
+    for library in ("PIL", "httpx", "httpcore"):  # each speaks of every picture
+        logging.getLogger(library).setLevel(logging.WARNING)
     settings = load_settings(options.config)
     if options.broker is not None:
         broker = BrokerSettings.parse_url(options.broker)
         settings = settings.model_copy(update={"broker": broker})
     pack = load_pack(settings.pack)
+    check_labels(settings, pack.labels, pack.name)
     gateway = Gateway(
         settings,
         pack,

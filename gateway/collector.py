@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from broker.codecs import PredictionMessage
 from gateway.confidence import stated, status_of
+from gateway.regions import Box
 from models.certainty import outlook
 from models.ensemble import Answer, combine
 from models.rules import CONFIDENCE_RULE, Rule
@@ -74,6 +75,9 @@ class Ticket:
         deadline_ms: from its publishing on.
         min_confidence: the camera's; a stated confidence below it makes the result `unsure`.
         decide_early: whether it ends as soon as winner and status are certain.
+        region: the part of the camera's frame that it shows; None for all of it.
+        quorum: answers that it takes to be `answered`.
+        age_s: how old the picture was when it was published.
     """
 
     frame: int
@@ -82,15 +86,23 @@ class Ticket:
     deadline_ms: int
     min_confidence: float = 0.0
     decide_early: bool = True
+    region: Box | None = None
+    quorum: int = 1
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One node's part in a decision."""
+    """One node's part in a decision.
+
+    Attributes:
+        best: the class that this node alone would have named.
+    """
 
     node: str
     variant: str
     inference_ms: float
+    best: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,7 +250,8 @@ class Collector:
             return outcome
         voter, ballot = outcome
         inference_ms = message.inference_us / 1000
-        ballot.contributions[node] = Contribution(node, voter.variant, inference_ms)
+        best = message.indices[int(np.argmax(message.values))]
+        ballot.contributions[node] = Contribution(node, voter.variant, inference_ms, best)
         # The same variant on a second node, in whatever precision, says the same again: it makes
         # the answer safer, not heavier.
         if voter.variant not in ballot.answers:
@@ -299,7 +312,7 @@ class Collector:
 
     def _is_certain(self, ballot: _Ballot) -> bool:
         """Return whether nobody who is waited for can change the winner or the status."""
-        if not ballot.ticket.decide_early:
+        if not ballot.ticket.decide_early or len(ballot.contributions) < ballot.ticket.quorum:
             return False
         weights: dict[str, float] = {}
         for node in ballot.waiting_for:

@@ -186,7 +186,8 @@ def _node_arguments(settings: DemoSettings, port: int, variant: str) -> list[str
 
 
 def _configuration(settings: DemoSettings, port: int, directory: Path) -> dict[str, Any]:
-    camera: dict[str, Any] = {"fps": FPS, "deadline_ms": DEADLINE_MS}
+    # Every frame is shown, whether something moves or not.
+    camera: dict[str, Any] = {"fps": FPS, "deadline_ms": DEADLINE_MS, "motion": "off"}
     if settings.source is None:
         camera |= {
             "source": str(_photographs(directory / "photographs")),

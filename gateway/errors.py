@@ -3,6 +3,7 @@
 GatewayError
 ├── SettingsError          the settings file cannot be used
 ├── DemoError              a part of the demo did not start or ended by itself
+├── PictureError           bytes that are no usable picture: count them and drop them
 └── SourceError            a camera's source gives no pictures
     ├── SourceOpenError    it cannot be opened, or holds nothing that can be read
     └── SourceLostError    it was open and broke off
@@ -21,6 +22,10 @@ class SettingsError(GatewayError):
 
 class DemoError(GatewayError):
     """A part of the demo did not start or ended by itself."""
+
+
+class PictureError(GatewayError):
+    """Bytes that are no usable picture; count them and drop them."""
 
 
 class SourceError(GatewayError):

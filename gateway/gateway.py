@@ -1,14 +1,14 @@
 """The gateway: it moves frames, answers and results between cameras and the broker.
 
 All that decides is elsewhere and pure (collector, roster, assignment, discovery). Here is the
-event loop: one task for the session, one for each camera, one for retained messages, and a
-short-lived one for each result, so that a result waits neither for a frame nor for the
-acknowledgement of the result before it. One timer stands at the earliest deadline.
+event loop: one task for the session, one for each camera, one for retained messages, one for the
+cameras' health, and a short-lived one for each result. One timer stands at the earliest deadline.
 """
 
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -16,22 +16,22 @@ from broker.codecs import FrameMessage, decode_prediction, encode_frame
 from broker.errors import NotConnectedError, PayloadError, TopicError
 from broker.payloads import OFFLINE, ONLINE, NodeState, Result, dump, parse
 from broker.session import Message, Session, Will
-from broker.topics import Kind, Topics
+from broker.topics import Kind, Topics, matches
 from broker.topics import parse as parse_topic
 from gateway.announcer import Announcer
 from gateway.camera import Camera, Capture
 from gateway.collector import Collector, Decision, Drop, Ticket, Voter
+from gateway.health import Health
 from gateway.link import Link
+from gateway.outbox import Outbox
 from gateway.results import build_result
 from gateway.roster import Roster
 from gateway.settings import GatewaySettings
+from gateway.states import States
 from gateway.tally import Tally
 from models.pack import Pack
 
 logger = logging.getLogger(__name__)
-
-# Results that wait for their acknowledgement; a broker so far behind gets the next one instead.
-MAX_RESULTS_UNDERWAY = 32
 
 # How long the last results may take when a replay ends.
 SETTLE_TIMEOUT_S = 5.0
@@ -99,11 +99,19 @@ class Gateway:
             for name, camera in settings.cameras.items()
         }
         self._model_ids = {entry.sha256: entry.model_id for entry in pack.manifest.variants}
+        self._mqtt_cameras = [one for one in self.cameras.values() if one.settings.kind == "mqtt"]
         self._tally = Tally()
         self._topics = Topics(settings.gateway, settings.prefix)
         self._birth_topic = f"{settings.homeassistant.prefix}/status"
         self._announcer = Announcer(settings, self._topics, pack)
+        self._health = Health(self.cameras, self._topics, self._announcer)
         self._link = self._make_link(link)
+        self._outbox = Outbox(
+            self._link, self._announcer, spawn=self._spawn, complain=self._complain
+        )
+        self._states = States(
+            settings, self._topics, self.session, self._announcer, self._outbox.event
+        )
         self._handlers: dict[Kind, Callable[[str, bytes], None]] = {
             Kind.PREDICTION: self._on_prediction,
             Kind.NODE_STATUS: self._on_node_status,
@@ -114,7 +122,6 @@ class Gateway:
         self._frame = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s: float | None = None
-        self._underway: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
         self._ready = asyncio.Event()
         self._roster_changed = asyncio.Event()
@@ -142,6 +149,7 @@ class Gateway:
                 lasting = [
                     self._spawn(self._link.run(), "session"),
                     self._spawn(self._announcer.run(self._link), "announcements"),
+                    self._spawn(self._health.run(), "cameras' health"),
                 ]
                 await self._ready.wait()
                 self._on_ready()
@@ -154,6 +162,7 @@ class Gateway:
                     for task in lasting:
                         task.cancel()
         finally:
+            self._states.close()
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -179,6 +188,9 @@ class Gateway:
             deadline_ms=deadline_ms,
             min_confidence=camera.settings.min_confidence,
             decide_early=camera.settings.decide_early,
+            region=capture.region,
+            quorum=camera.settings.quorum,
+            age_s=max(0.0, self._now_s() - capture.captured_s),
         )
         expected = {
             node: None if sha256 is None else self._model_ids.get(sha256)
@@ -202,6 +214,8 @@ class Gateway:
         if message.topic == self._birth_topic:
             self._on_birth(message.payload)
             return
+        if self._is_picture(message):
+            return
         try:
             topic = parse_topic(self._topics, message.topic)
         except TopicError as exc:
@@ -215,6 +229,16 @@ class Gateway:
             handler(topic.id, message.payload)
         except PayloadError as exc:
             self._complain(f"dropped.{topic.kind}.malformed", f"{topic.id}: {exc}")
+
+    def _is_picture(self, message: Message) -> bool:
+        """Hand a picture to the cameras that it is for; return whether it is one."""
+        cameras = [one for one in self._mqtt_cameras if matches(one.settings.source, message.topic)]
+        for camera in cameras:
+            if message.retain:  # of unknown age: it stood there before the gateway came
+                self._count("dropped.picture.retained")
+            else:
+                camera.deliver(message.payload)
+        return bool(cameras)
 
     def _on_prediction(self, node: str, payload: bytes) -> None:
         message = decode_prediction(payload)
@@ -270,24 +294,10 @@ class Gateway:
         topic = self._topics.result(camera)
         payload = dump(result)
         self._count(f"results.{result.status}")
-        if len(self._underway) < MAX_RESULTS_UNDERWAY:
-            # For all that follows it counts as published: nobody else needs to publish it.
-            self._announcer.published_result(topic, payload)
-            task = self._spawn(self._publish_result(topic, payload), f"result {result.frame}")
-            self._underway.add(task)
-            task.add_done_callback(self._underway.discard)
-        else:
-            self._announcer.want_result(topic, payload)
-            self._complain("results.unsent", "the broker does not keep up")
+        self._outbox.result(topic, payload)
         self._frame_ended.set()
         self._on_result(result)
-
-    async def _publish_result(self, topic: str, payload: bytes) -> None:
-        try:
-            await self._link.publish(topic, payload, qos=1, retain=True)
-        except NotConnectedError as exc:
-            self._announcer.lost_result(topic, payload)
-            self._complain("results.unsent", exc)
+        self._states.receive(result)
 
     def _set_timer(self) -> None:
         """Let the one timer stand at the earliest deadline."""
@@ -324,9 +334,7 @@ class Gateway:
             self._announcer.announce_again(results=True)
 
     def _on_camera_change(self) -> None:
-        self._announcer.want_camera_states(
-            {name: camera.available for name, camera in self.cameras.items()}
-        )
+        self._health.look(time.monotonic())
 
     def _on_roster_change(self) -> None:
         self._announcer.want_assignments(self.roster)
@@ -341,6 +349,7 @@ class Gateway:
             (self._topics.all_node_status, 1),
             (self._topics.all_node_states, 1),
             (self._topics.all_predictions, 0),
+            *((camera.settings.source, 0) for camera in self._mqtt_cameras),
         ]
         if self.settings.homeassistant.discovery != "off":
             subscriptions.append((self._birth_topic, 1))
@@ -366,8 +375,7 @@ class Gateway:
         while self.collector.in_flight:
             self._frame_ended.clear()
             await self._frame_ended.wait()
-        if self._underway:
-            await asyncio.wait(self._underway, timeout=SETTLE_TIMEOUT_S)
+        await self._outbox.settle(SETTLE_TIMEOUT_S)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._group.create_task(work, name=name)

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from broker.payloads import Contributor, LabelScore, Result
+import numpy as np
+
+from broker.payloads import Contributor, LabelScore, Region, Result
 from gateway.collector import Decision
 from gateway.confidence import stated, status_of
+from gateway.regions import Box
 from models.ensemble import top_k
 
 # The winner and what it might have been instead; more only makes every message longer.
@@ -21,7 +24,12 @@ def build_result(decision: Decision, labels: Sequence[str], *, pack: str) -> Res
     """
     top = _top(decision, labels)
     confidence = top[0].score if top else None
-    required = decision.ticket.min_confidence
+    if confidence is None:
+        status = "no_answer"
+    elif len(decision.contributions) < decision.ticket.quorum:
+        status = "unsure"
+    else:
+        status = status_of(confidence, decision.ticket.min_confidence)
     return Result(
         camera=decision.ticket.camera,
         frame=decision.ticket.frame,
@@ -40,6 +48,11 @@ def build_result(decision: Decision, labels: Sequence[str], *, pack: str) -> Res
         latency_ms=round(decision.latency_s * 1000, 2),
         deadline_ms=decision.ticket.deadline_ms,
         pack=pack,
+        region=_region(decision.ticket.region),
+        quorum=decision.ticket.quorum,
+        agreement=_agreement(decision),
+        slack_ms=max(0.0, round(decision.ticket.deadline_ms - decision.latency_s * 1000, 2)),
+        age_ms=round((decision.ticket.age_s + decision.latency_s) * 1000, 2),
     )
 
 
@@ -51,3 +64,23 @@ def _top(decision: Decision, labels: Sequence[str]) -> list[LabelScore]:
         LabelScore(label=labels[index], score=stated(decision.probabilities[index]))
         for index in ranking.tolist()
     ]
+
+
+def _agreement(decision: Decision) -> float | None:
+    if decision.scores is None or not decision.contributions:
+        return None
+    winner = int(np.argmax(decision.scores))
+    agree = sum(part.best == winner for part in decision.contributions)
+    return _share(agree / len(decision.contributions))
+
+
+def _region(box: Box | None) -> Region | None:
+    if box is None:
+        return None
+    return Region(
+        x=_share(box.x), y=_share(box.y), width=_share(box.width), height=_share(box.height)
+    )
+
+
+def _share(probability: float) -> float:
+    return min(1.0, max(0.0, round(float(probability), 4)))

@@ -12,9 +12,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
@@ -25,6 +23,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from broker.session import BrokerSettings
+from broker.topics import overlaps
+from gateway.camera_settings import (
+    CameraSettings,
+    LabelStateSettings,
+    MotionSettings,
+    Settings,
+    StateSettings,
+)
 from gateway.errors import SettingsError
 
 # A settings file is written by hand; anything larger is some other file.
@@ -41,65 +47,12 @@ _SUBJECT = re.compile(r"^(Dictionary|Input|List|String|Value) ")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class CameraSettings(_Settings):
-    """Where one camera's pictures come from and what is asked about them.
-
-    Attributes:
-        source: a directory of images, a video file, or a URL that FFmpeg can open.
-        name: what people call it; its id in words where absent.
-        fps: frames published a second, at most.
-        deadline_ms: how long answers to a frame are waited for, from its publishing on.
-        min_confidence: below it a result is `unsure`, never an answer.
-        decide_early: whether a frame ends as soon as the nodes that have not answered can change
-            neither its label nor its status; all that answered until then make its confidence.
-        loop: whether a directory or a file starts again at its end.
-        pan: whether a crop wanders over each of a directory's images, as a moving camera's would.
-        fit: how a picture becomes square: by its centre or by stretching.
-        jpeg_quality: of the frames published.
-    """
-
-    source: Annotated[str, Field(min_length=1, examples=["rtsp://192.168.1.20/stream"])]
-    name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    fps: Annotated[float, Field(gt=0, le=60, examples=[2])] = 1.0
-    deadline_ms: Annotated[int, Field(ge=10, le=60_000, examples=[500])] = 500
-    min_confidence: Annotated[float, Field(ge=0, le=1, examples=[0.5])] = 0.5
-    decide_early: Annotated[bool, Field(examples=[False])] = True
-    loop: Annotated[bool, Field(examples=[True])] = False
-    pan: Annotated[bool, Field(examples=[True])] = False
-    fit: Annotated[Literal["crop", "stretch"], Field(examples=["crop"])] = "crop"
-    jpeg_quality: Annotated[int, Field(ge=10, le=95, examples=[85])] = 85
-
-    @property
-    def is_url(self) -> bool:
-        """Whether the source is a URL and so never ends by itself."""
-        return "://" in self.source
-
-    @field_validator("source")
-    @classmethod
-    def _resolve(cls, source: str, info: ValidationInfo) -> str:
-        if "://" in source:
-            return source
-        base = (info.context or {}).get("directory", Path())
-        return str(base / Path(source).expanduser())
-
-    @model_validator(mode="after")
-    def _check_replay(self) -> "CameraSettings":
-        if self.is_url and (self.loop or self.pan):
-            setting = "loop" if self.loop else "pan"
-            raise ValueError(f"{setting} is for files, not for a URL; remove {setting}")
-        return self
-
-
 def _off_is_a_word(value: object) -> object:
     # YAML 1.1 reads a bare `off` as false.
     return "off" if value is False else value
 
 
-class HomeAssistantSettings(_Settings):
+class HomeAssistantSettings(Settings):
     """How Home Assistant learns of the cameras.
 
     Attributes:
@@ -121,7 +74,7 @@ def _broker_from_url(value: object) -> object:
     return BrokerSettings.parse_url(value) if isinstance(value, str) else value
 
 
-class GatewaySettings(_Settings):
+class GatewaySettings(Settings):
     """Everything a gateway is told.
 
     Attributes:
@@ -155,6 +108,16 @@ class GatewaySettings(_Settings):
         base: Path = (info.context or {}).get("directory", Path())
         return broker.model_copy(update={"ca_file": base / broker.ca_file.expanduser()})
 
+    @model_validator(mode="after")
+    def _check_topics(self) -> "GatewaySettings":
+        for name, camera in self.cameras.items():
+            if camera.kind == "mqtt" and overlaps(camera.source, (self.prefix, self.gateway)):
+                raise ValueError(
+                    f"cameras.{name}.source: {camera.source} takes in what this gateway itself "
+                    "publishes; write the topic of the pictures alone"
+                )
+        return self
+
     @field_validator("pack")
     @classmethod
     def _resolve_pack(cls, pack: Path | None, info: ValidationInfo) -> Path | None:
@@ -177,6 +140,21 @@ def load_settings(file: Path) -> GatewaySettings:
         errors = exc.errors(include_url=False)
         more = f" ({len(errors) - 1} more after it)" if len(errors) > 1 else ""
         raise SettingsError(f"{file}: {_sentence(errors[0])}{more}") from None
+
+
+def check_labels(settings: GatewaySettings, labels: Sequence[str], pack: str) -> None:
+    """Refuse settings for labels that the pack does not have: they would never take effect.
+
+    Raises:
+        SettingsError: one sentence: the first such setting, and what was meant perhaps.
+    """
+    for name, camera in settings.cameras.items():
+        for label in camera.state.labels:
+            if label not in labels:
+                raise SettingsError(
+                    f"cameras.{name}.state.labels.{label}: pack {pack} has no such label; "
+                    f"{_proposal(label, labels)}"
+                )
 
 
 def effective_yaml(settings: GatewaySettings) -> str:
@@ -253,7 +231,8 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"{path} is missing; add it{example}"
     if error["type"] == "value_error":
-        return f"{path}: {str(error['ctx']['error']).removeprefix(f'{path} ')}"
+        problem = str(error["ctx"]["error"]).removeprefix(f"{path} ")
+        return f"{path}: {problem}" if path else problem
     problem = _SUBJECT.sub("", error["msg"])
     return f"{path} {problem}, but is {_shown(path, error['input'])}; correct it{example}"
 
@@ -263,6 +242,12 @@ def _fields_at(loc: Sequence[int | str]) -> Mapping[str, Any]:
     match loc[:-1]:
         case ("cameras", _):
             return CameraSettings.model_fields
+        case ("cameras", _, "motion"):
+            return MotionSettings.model_fields
+        case ("cameras", _, "state"):
+            return StateSettings.model_fields
+        case ("cameras", _, "state", "labels", _):
+            return LabelStateSettings.model_fields
         case ("broker",):
             return BrokerSettings.model_fields
         case ("homeassistant",):

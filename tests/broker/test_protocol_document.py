@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from paho.mqtt.client import topic_matches_sub
+from pydantic import BaseModel
 
 import broker.codecs
 from broker.codecs import (
@@ -21,7 +22,16 @@ from broker.codecs import (
     encode_prediction,
 )
 from broker.errors import PayloadError
-from broker.payloads import MAX_JSON_BYTES, Assignment, NodeState, Result, parse
+from broker.payloads import (
+    MAX_JSON_BYTES,
+    Assignment,
+    CameraEvent,
+    CameraHealth,
+    CameraState,
+    NodeState,
+    Result,
+    parse,
+)
 from broker.topics import Topics
 
 DOCUMENT = (Path(broker.codecs.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -87,8 +97,14 @@ def test_example_result_is_one() -> None:
     assert parse(Result, _block("json").encode()).label == "cat"
 
 
-@pytest.mark.parametrize("model", [NodeState, Assignment, Result])
-def test_every_json_field_is_documented(model: type[NodeState | Assignment | Result]) -> None:
+def test_example_event_is_one() -> None:
+    assert parse(CameraEvent, _block("json event").encode()).event_type == "recognized"
+
+
+@pytest.mark.parametrize(
+    "model", [NodeState, Assignment, Result, CameraHealth, CameraState, CameraEvent]
+)
+def test_every_json_field_is_documented(model: type[BaseModel]) -> None:
     for name in model.model_fields:
         assert f"`{name}`" in DOCUMENT
 
@@ -105,6 +121,9 @@ def test_every_topic_is_documented() -> None:
         (topics.camera_status("X"), "cameras/<camera>/status"),
         (topics.result("X"), "cameras/<camera>/result"),
         (topics.image("X"), "cameras/<camera>/image"),
+        (topics.camera_health("X"), "cameras/<camera>/health"),
+        (topics.camera_state("X"), "cameras/<camera>/state"),
+        (topics.camera_event("X"), "cameras/<camera>/event"),
         (topics.camera_set("X"), "cameras/<camera>/set"),
     ]:
         assert topic == "idlesight/GW/" + re.sub("<.*?>", "X", shown)

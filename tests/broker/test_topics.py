@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import BrokerError
-from broker.topics import InvalidIdError, Kind, Parsed, TopicError, Topics, parse
+from broker.topics import (
+    InvalidIdError,
+    Kind,
+    Parsed,
+    TopicError,
+    Topics,
+    check_topic_filter,
+    matches,
+    overlaps,
+    parse,
+)
 
 TOPICS = Topics("home")
 SHA = "0123456789abcdef" * 4
@@ -32,6 +42,21 @@ EXPECTED = [
         TOPICS.camera_status("porch"),
         "idlesight/home/cameras/porch/status",
         Parsed(Kind.CAMERA_STATUS, "porch"),
+    ),
+    (
+        TOPICS.camera_health("porch"),
+        "idlesight/home/cameras/porch/health",
+        Parsed(Kind.CAMERA_HEALTH, "porch"),
+    ),
+    (
+        TOPICS.camera_state("porch"),
+        "idlesight/home/cameras/porch/state",
+        Parsed(Kind.CAMERA_STATE, "porch"),
+    ),
+    (
+        TOPICS.camera_event("porch"),
+        "idlesight/home/cameras/porch/event",
+        Parsed(Kind.CAMERA_EVENT, "porch"),
     ),
     (
         TOPICS.camera_set("porch"),
@@ -104,7 +129,7 @@ def test_model_part_number_is_bounded(part: int) -> None:
         "idlesight/home/nodes/pi",
         "idlesight/home/nodes/pi/secrets",
         "idlesight/home/nodes//state",
-        "idlesight/home/cameras/porch/state",
+        "idlesight/home/cameras/porch/mood",
         "idlesight/home/models/abc/0",
         f"idlesight/home/models/{SHA}/01",
         f"idlesight/home/models/{SHA}/x",
@@ -141,3 +166,43 @@ def test_invalid_id_error_is_a_value_error_and_ours() -> None:
 def test_topics_are_values() -> None:
     assert Topics("home") == TOPICS
     assert [one.name for one in fields(Topics)] == ["gateway", "prefix"]
+
+
+@pytest.mark.parametrize("topic_filter", ["a", "a/b", "/", "+", "#", "a/+/b", "+/#", "a//b"])
+def test_topic_filter(topic_filter: str) -> None:
+    assert check_topic_filter(topic_filter) == topic_filter
+
+
+@pytest.mark.parametrize("text", ["", "a+", "a/b#", "#/a", "a/#/b", "a\0", "x" * 65_536])
+def test_what_is_no_topic_filter(text: str) -> None:
+    with pytest.raises(InvalidIdError, match="is no MQTT topic or topic filter"):
+        check_topic_filter(text)
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "expected"),
+    [
+        ("#", True),
+        ("+/#", True),
+        ("idlesight/#", True),
+        ("idlesight/home/#", True),
+        ("+/home/cameras/x/image", True),
+        ("idlesight/+/frames/+", True),
+        ("idlesight/home", False),
+        ("idlesight/other/cameras/x/image", False),
+        ("frigate/+/+/snapshot", False),
+        ("+", False),
+    ],
+)
+def test_whether_a_filter_takes_in_what_is_below_a_root(topic_filter: str, expected: bool) -> None:
+    assert overlaps(topic_filter, ("idlesight", "home")) is expected
+    if expected:
+        below = topic_filter.replace("#", "x").split("/")
+        named = [
+            own if level == "+" else level
+            for own, level in zip(
+                ["idlesight", "home", "x", "x", "x"], [*below, "x", "x"], strict=False
+            )
+        ]
+        named[:2] = ["idlesight", "home"]
+        assert any(matches(topic_filter, "/".join(named[:end])) for end in range(3, 6))

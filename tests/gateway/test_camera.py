@@ -7,13 +7,17 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
+from av.video.stream import VideoStream
 from PIL import Image
 
 from gateway import camera as camera_module
 from gateway.camera import LONGEST_BACKOFF_S, SHORTEST_BACKOFF_S, Camera, Capture, backoff_s
-from gateway.settings import CameraSettings
-from gateway.sources import Shot
+from gateway.camera_settings import CameraSettings
+from gateway.errors import SourceLostError
+from gateway.shot import Shot
 
 Until = Callable[[Callable[[], bool]], Coroutine[Any, Any, None]]
 
@@ -79,7 +83,7 @@ async def test_newest_picture_of_a_live_camera_replaces_one_that_was_not_taken(
             yield Shot(Image.new("RGB", (32, 32), (shade, 0, 0)), None)
 
     monkeypatch.setattr(camera_module, "shots", live)
-    camera = make("http://camera/")
+    camera = make("http://camera/", motion="off")
     feed = camera.captures()
     first = await anext(feed)
     await until_true(lambda: camera.counts.replaced >= 5)  # the consumer is busy
@@ -187,3 +191,67 @@ def test_backoff_grows_to_its_cap_with_jitter() -> None:
     assert longest[0] <= 1.0
     assert LONGEST_BACKOFF_S * 0.9 < longest[3] <= LONGEST_BACKOFF_S
     assert min(backoff_s(50, rng) for _ in range(300)) >= SHORTEST_BACKOFF_S
+
+
+def film(file: Path, shown: Callable[[int], bool], frames: int = 40) -> Path:
+    """Encode a still place, 20 frames a second, in which a bright thing is there or not."""
+    rng = np.random.default_rng(0)
+    place = np.kron(rng.uniform(40, 120, (12, 16, 3)), np.ones((20, 20, 1))).astype(np.uint8)
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("ffv1", rate=20)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(frames):
+            pixels = place.copy()
+            if shown(number):
+                pixels[100:160, 200 : 250 + number] = (255, 200, 0)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return file
+
+
+async def test_still_frames_stay_at_home_and_what_moves_is_cropped(tmp_path: Path) -> None:
+    clip = film(tmp_path / "clip.avi", lambda number: 20 <= number < 26)
+    camera = make(clip, fps=20, motion={"hold_s": 0})
+    captures = await take_all(camera)
+    assert camera.counts.taken == 40
+    assert camera.counts.still == 40 - len(captures)
+    first, *rest = captures
+    assert first.region is None
+    assert len(rest) == 6
+    for capture in rest:
+        assert capture.region is not None
+        assert capture.region.x < 0.63
+        assert capture.region.x + capture.region.width > 0.75
+    assert [one.captured_s for one in captures] == sorted(one.captured_s for one in captures)
+
+
+async def test_motion_off_sends_every_frame_whole(tmp_path: Path) -> None:
+    clip = film(tmp_path / "clip.avi", lambda number: number > 5, frames=10)
+    captures = await take_all(make(clip, fps=20, motion="off"))
+    assert [capture.region for capture in captures] == [None] * 10
+
+
+async def test_who_stands_there_when_a_camera_comes_back_is_seen(
+    monkeypatch: pytest.MonkeyPatch, until_true: Until
+) -> None:
+    coarse = np.random.default_rng(0).integers(40, 120, (12, 16, 3), dtype=np.uint8)
+    place = coarse.repeat(20, axis=0).repeat(20, axis=1)
+    somebody = place.copy()
+    somebody[100:160, 200:250] = 250
+    openings = iter(range(10_000))
+
+    def live(*_: object) -> Iterator[Shot]:
+        shown = place if next(openings) == 0 else somebody
+        for _ in range(5):
+            yield Shot(Image.fromarray(shown), None)
+        raise SourceLostError("it broke off")
+
+    monkeypatch.setattr(camera_module, "shots", live)
+    monkeypatch.setattr(camera_module, "backoff_s", lambda attempt, rng: 0.01)
+    camera = make("rtsp://camera/", motion={"hold_s": 0})
+    feed = camera.captures()
+    assert (await anext(feed)).region is None
+    await until_true(lambda: camera.counts.outages >= 1)
+    assert (await anext(feed)).region is not None
+    await feed.aclose()  # type: ignore[attr-defined]

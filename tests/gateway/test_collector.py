@@ -87,6 +87,17 @@ def test_frame_ends_when_all_expected_have_answered() -> None:
     assert frames.next_deadline_s() is None
 
 
+def test_contribution_names_what_its_node_alone_would_have() -> None:
+    frames = collector()
+    frames.open(ticket(), nodes("a", "b"), now_s=0)
+    frames.receive("a", answer(model=1, label=3), now_s=0.1)
+    # all scores, in the order of the classes: the best need not come first
+    scores = tuple(0.5 if index == 7 else 0.05 for index in range(CLASSES))
+    every = replace(answer(model=2), indices=tuple(range(CLASSES)), values=scores)
+    decision = decided(frames.receive("b", every, now_s=0.2))
+    assert [part.best for part in decision.contributions] == [3, 7]
+
+
 def test_deadline_ends_a_frame_with_what_there_is() -> None:
     frames = collector()
     frames.open(ticket(deadline_ms=500), nodes("a", "b"), now_s=10.0)
@@ -471,7 +482,7 @@ def test_a_variant_that_has_answered_in_another_precision_is_not_waited_for_to_b
         class_count=CLASSES,
         rule="residual",
     )
-    frames.open(ticket(), {"a": 1, "b": 11, "c": 3}, now_s=0.0)
+    frames.open(ticket(decide_early=True), {"a": 1, "b": 11, "c": 3}, now_s=0.0)
     assert frames.receive("a", answer(model=1, score=0.9), now_s=0.1) is None
     decision = decided(frames.receive("c", answer(model=3, score=0.9), now_s=0.1))
     assert (decision.decided, decision.missing) == ("certain", ("b",))

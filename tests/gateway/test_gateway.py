@@ -1,14 +1,24 @@
 import asyncio
+import base64
+import io
 import json
 import random
+import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
+import numpy as np
 import pytest
+from av.video.stream import VideoStream
+from PIL import Image
 
 from broker.codecs import decode_frame
 from broker.errors import AuthenticationError
+from broker.payloads import CameraEvent, CameraHealth, CameraState, parse
+from broker.session import Message
 from gateway.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -441,3 +451,221 @@ async def test_results_are_handed_to_whoever_asked(house: "House") -> None:
     )
     await gateway.run(exit_when_done=True)
     assert (shown, ready) == (["no_answer"], [True])
+
+
+def jpeg(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), (shade, shade, shade)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+DOOR = "frigate/door/person/snapshot"
+
+
+async def test_pictures_from_another_topic_become_frames(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    await house.node("a", "V1")
+    cameras = {
+        "door": {"kind": "mqtt", "source": "frigate/door/+/snapshot", "fps": 60},
+        "yard": {"kind": "mqtt", "source": "esp/yard", "field": "data.image", "fps": 60},
+    }
+    gateway = house.gateway(cameras)
+    house.spawn(gateway.run(wait_for_nodes=1))
+    status = "idlesight/home/cameras/{}/status"
+    for name in cameras:
+        await until_true(
+            lambda name=name: memory.sent(status.format(name))[-1:] == [b"online"]  # type: ignore[misc]
+        )
+    memory.publish(DOOR, jpeg(10))
+    text = base64.b64encode(jpeg(200)).decode()
+    memory.publish("esp/yard", json.dumps({"data": {"image": text}}).encode())
+    await house.has_results(2, "answered")
+    assert {result.camera for result in house.results} == set(cameras)
+    memory.publish(DOOR, b"no picture")
+    await until_true(lambda: gateway.cameras["door"].counts.unreadable == 1)
+    memory.publish(DOOR, jpeg(20))
+    await house.has_results(3, "answered")
+
+
+async def test_picture_that_stood_there_before_is_of_unknown_age_and_not_shown(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    old = Message(DOOR, jpeg(10), retain=True, qos=0)
+    memory_link = house.link
+
+    def link(*args: Any, **options: Any) -> Any:
+        if "gateway" in options["client_id"]:
+            on_message = options["on_message"]
+            on_connect = options["on_connect"]
+
+            async def greeted() -> None:
+                await on_connect()
+                on_message(old)  # as a broker does after SUBSCRIBE
+
+            options["on_connect"] = greeted
+        return memory_link(*args, **options)
+
+    house.link = link
+    gateway = house.gateway({"door": {"kind": "mqtt", "source": DOOR, "deadline_ms": 50}})
+    house.spawn(gateway.run())
+    await until_true(lambda: gateway.counts["dropped.picture.retained"] == 1)
+    memory.publish(DOOR, jpeg(20))
+    await house.has_results(1)
+    assert gateway.cameras["door"].counts.taken == 1
+
+
+async def test_camera_that_hangs_stalls_no_other(house: "House", until_true: Until) -> None:
+    await house.node("a", "V1")
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, says nothing
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x.jpg"
+        cameras = porch(house, 5) | {"hung": {"source": url}, "dead": {"source": "http://[::1/"}}
+        gateway = house.gateway(cameras)
+        house.spawn(gateway.run(wait_for_nodes=1))
+        await house.has_results(5, "answered")
+        await until_true(lambda: gateway.cameras["dead"].counts.outages == 1)
+        assert not gateway.cameras["hung"].available
+
+
+async def test_health_of_a_camera_is_retained(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    topic = "idlesight/home/cameras/{}/health"
+    cameras = porch(house, 3, loop=True, deadline_ms=50) | {"dead": {"source": "/nowhere"}}
+    house.spawn(house.gateway(cameras).run())
+
+    def health(camera: str) -> CameraHealth:
+        return parse(CameraHealth, memory.retained[topic.format(camera)].payload)
+
+    await until_true(lambda: topic.format("porch") in memory.retained)
+    await until_true(lambda: health("porch").status == "online")
+    assert (health("porch").frame_age_s or 0) < 5
+    assert health("porch").taken >= 1
+    await until_true(lambda: "does not exist" in health("dead").reason)
+    assert (health("dead").status, health("dead").frame_age_s) == ("offline", None)
+
+
+async def test_result_of_a_crop_says_where_it_is(house: "House", tmp_path: Path) -> None:
+    clip = tmp_path / "clip.avi"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(6):
+            pixels = np.full((240, 320, 3), 60, dtype=np.uint8)
+            if number:
+                pixels[180:, 260:] = 250
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    await house.node("a", "V1")
+    cameras = {"porch": {"source": str(clip), "fps": 10, "deadline_ms": LONG_MS}}
+    await house.gateway(cameras).run(exit_when_done=True, wait_for_nodes=1)
+    await house.has_results(6)
+    whole, *parts = house.results
+    assert whole.region is None
+    for result in parts:
+        assert result.region is not None
+        assert result.region.x + result.region.width == 1
+        assert result.region.y + result.region.height == 1
+        assert 0.3 < result.region.width < 0.6
+
+
+STATE = "idlesight/home/cameras/porch/state"
+EVENT = "idlesight/home/cameras/porch/event"
+
+
+def states(memory: "Memory") -> list[CameraState]:
+    return [parse(CameraState, payload) for payload in memory.sent(STATE)]
+
+
+def events(memory: "Memory") -> list[CameraEvent]:
+    return [parse(CameraEvent, payload) for payload in memory.sent(EVENT)]
+
+
+async def test_state_is_retained_and_each_change_is_one_event(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.label = lambda frame: 4 if frame.frame <= 6 else 5
+    gateway = house.gateway(porch(house, 12, state={"k": 2, "n": 3, "hold_s": 0}))
+    await gateway.run(exit_when_done=True, wait_for_nodes=1)
+    assert [(one.status, one.label) for one in states(memory)] == [
+        ("unknown", None),
+        ("answered", "label4"),
+        ("answered", "label5"),
+    ]
+    assert memory.retained[STATE].payload == memory.sent(STATE)[-1]
+    first, second = events(memory)
+    assert (first.event_type, first.label, first.frame) == ("recognized", "label4", 2)
+    assert (first.previous_status, first.previous_label) == ("unknown", None)
+    assert (second.label, second.previous_label, second.frame) == ("label5", "label4", 8)
+    assert second.confidence == pytest.approx(0.75)
+    assert first.id != second.id
+    assert [one.event for one in states(memory)[1:]] == [first.id, second.id]
+    assert EVENT not in memory.retained
+    assert {message.qos for message in memory.log if message.topic == EVENT} == {1}
+
+
+async def test_silence_is_a_state_without_a_label_and_never_nothing_seen(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    cameras = porch(house, 2, loop=True, deadline_ms=40, state={"k": 2, "n": 3, "hold_s": 0})
+    house.spawn(house.gateway(cameras).run(wait_for_nodes=1))
+    await until_true(lambda: bool(memory.sent(EVENT)))
+    node.answers = False
+    await until_true(lambda: states(memory)[-1].status == "no_answer")
+    last = states(memory)[-1]
+    assert (last.label, last.previous_label) == (None, "label4")
+    assert [one.event_type for one in events(memory)] == ["recognized", "no_answer"]
+    assert (events(memory)[-1].label, events(memory)[-1].confidence) == (None, None)
+
+
+async def test_state_changes_when_its_hold_time_is_over_without_another_result(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.label = lambda frame: frame.frame
+    cameras = porch(house, 2, state={"k": 1, "n": 1, "hold_s": 0.4})
+    house.spawn(house.gateway(cameras).run(wait_for_nodes=1))
+    await house.has_results(2)
+    assert [one.label for one in states(memory)] == [None, "label1"]
+    await until_true(lambda: states(memory)[-1].label == "label2")
+    assert len(house.results) == 2
+    first, second = states(memory)[1:]
+    assert (second.since - first.since).total_seconds() >= 0.39  # wall time, for people
+
+
+async def test_event_without_a_broker_is_counted_and_the_state_follows(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    node.answers = False
+    cameras = porch(house, 1, deadline_ms=300, state={"k": 1, "n": 1})
+    gateway = house.gateway(cameras)
+    house.spawn(gateway.run(wait_for_nodes=1))
+    await until_true(lambda: bool(node.frames))
+    memory.go_away()
+    await until_true(lambda: gateway.counts["events.unsent"] == 1)
+    memory.come_back()
+    await until_true(lambda: bool(states(memory)) and states(memory)[-1].status == "no_answer")
+    assert memory.sent(EVENT) == []
+
+
+async def test_fewer_answers_than_the_quorum_are_unsure(house: "House") -> None:
+    for name, variant in (("a", "V1"), ("b", "V2")):
+        await house.node(name, variant)
+    cameras = {
+        name: {"source": house.pictures(1), "deadline_ms": LONG_MS, "quorum": quorum}
+        for name, quorum in (("two", 2), ("three", 3))
+    }
+    gateway = house.gateway(cameras)
+    await gateway.run(exit_when_done=True, wait_for_nodes=2)
+    await house.has_results(2)
+    found = {result.camera: result for result in house.results}
+    assert (found["two"].status, found["three"].status) == ("answered", "unsure")
+    for result in house.results:
+        assert result.label == "label4"
+        assert result.agreement == 1.0
+        assert result.slack_ms == pytest.approx(LONG_MS - result.latency_ms, abs=0.02)
+        assert (result.age_ms or 0) >= result.latency_ms

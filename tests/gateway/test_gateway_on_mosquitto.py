@@ -1,4 +1,5 @@
 import asyncio
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from broker.mosquitto import MosquittoBroker, check_port_free, find_mosquitto
 from broker.session import BrokerSettings, Session
@@ -67,6 +69,28 @@ async def test_frames_go_round_through_a_real_broker(real_house: "House") -> Non
     assert sorted(result.frame for result in house.results) == list(range(1, published + 1))
     assert all(len(result.contributors) == 3 for result in house.results)
     assert {result.status for result in house.results} == {"answered"}
+
+
+async def test_retained_picture_is_not_shown_and_live_ones_are(
+    real_house: "House", until_true: Until
+) -> None:
+    house = real_house
+    topic = "frigate/door/person/snapshot"
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(buffer, "PNG")
+    picture = buffer.getvalue()
+    publisher = Session(house.broker, client_id="frigate", on_message=lambda _: None)
+    house.spawn(publisher.run())
+    await until_true(lambda: publisher.connected)
+    await publisher.publish(topic, picture, qos=1, retain=True)
+    gateway = house.gateway(
+        {"door": {"kind": "mqtt", "source": "frigate/door/+/snapshot", "deadline_ms": 50}}
+    )
+    house.spawn(gateway.run())
+    await until_true(lambda: gateway.counts["dropped.picture.retained"] == 1)
+    await publisher.publish(topic, picture, qos=1, retain=True)
+    await house.has_results(1)
+    assert gateway.cameras["door"].counts.taken == 1
 
 
 async def test_killed_node_is_no_longer_waited_for(real_house: "House", until_true: Until) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gateway.collector import Contribution, Decided, Decision, Ticket
+from gateway.regions import Box
 from gateway.results import build_result
 
 LABELS = ("cat", "dog", "fox", "owl")
@@ -17,7 +18,7 @@ def decision(scores: list[float] | None, min_confidence: float = 0.5, **changes:
     fields: dict[str, Any] = {
         "ticket": Ticket(7, "porch", CAPTURED, 500, min_confidence),
         "decided": decided,
-        "contributions": () if scores is None else (Contribution("a", "V1", 3.25),),
+        "contributions": () if scores is None else (Contribution("a", "V1", 3.25, 1),),
         "expected": 2,
         "missing": ("b",),
         "latency_s": 0.123456,
@@ -48,7 +49,62 @@ def test_result_says_what_automations_need() -> None:
         "latency_ms": 123.46,
         "deadline_ms": 500,
         "pack": "pets",
+        "region": None,
+        "quorum": 1,
+        "agreement": 1.0,
+        "slack_ms": 376.54,
+        "age_ms": 123.46,
     }
+
+
+@pytest.mark.parametrize(
+    ("votes", "quorum", "status", "agreement"),
+    [
+        ([1], 1, "answered", 1.0),
+        ([1], 2, "unsure", 1.0),
+        ([1, 1], 2, "answered", 1.0),
+        ([1, 0], 2, "answered", 0.5),
+        ([0, 2, 3], 3, "answered", 0.0),
+        ([1, 1, 0], 4, "unsure", 0.6667),
+    ],
+)
+def test_fewer_answers_than_the_quorum_are_unsure(
+    votes: list[int], quorum: int, status: str, agreement: float
+) -> None:
+    result = build_result(
+        decision(
+            [0.1, 0.7, 0.1, 0.1],
+            ticket=Ticket(7, "porch", CAPTURED, 500, quorum=quorum),
+            contributions=tuple(
+                Contribution(f"n{number}", "V1", 1.0, best) for number, best in enumerate(votes)
+            ),
+        ),
+        LABELS,
+        min_confidence=0.5,
+        pack="p",
+    )
+    assert (result.status, result.label, result.quorum) == (status, "dog", quorum)
+    assert result.agreement == agreement
+
+
+def test_age_counts_from_the_picture_and_slack_to_the_deadline() -> None:
+    ticket = Ticket(7, "porch", CAPTURED, 500, age_s=0.04)
+    result = build_result(
+        decision([0.1, 0.9, 0, 0], ticket=ticket, latency_s=0.1), LABELS, min_confidence=0, pack="p"
+    )
+    assert (result.latency_ms, result.age_ms, result.slack_ms) == (100, 140, 400)
+    late = build_result(
+        decision(None, ticket=ticket, latency_s=0.501), LABELS, min_confidence=0, pack="p"
+    )
+    assert (late.slack_ms, late.agreement) == (0, None)
+
+
+def test_result_says_which_part_of_the_frame_it_is_about() -> None:
+    ticket = Ticket(7, "porch", CAPTURED, 500, Box(0.25, 1 / 3, 0.5, 2 / 3))
+    result = build_result(
+        decision([0.1, 0.9, 0, 0], ticket=ticket), LABELS, min_confidence=0.5, pack="pets"
+    )
+    assert result.model_dump()["region"] == {"x": 0.25, "y": 0.3333, "width": 0.5, "height": 0.6667}
 
 
 @pytest.mark.parametrize(

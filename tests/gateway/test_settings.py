@@ -4,8 +4,15 @@ import pytest
 import yaml
 
 import gateway
+from gateway.camera_settings import Steadiness
 from gateway.errors import SettingsError
-from gateway.settings import GatewaySettings, effective_yaml, load_settings, masked
+from gateway.settings import (
+    GatewaySettings,
+    check_labels,
+    effective_yaml,
+    load_settings,
+    masked,
+)
 
 EXAMPLE = Path(gateway.__file__).parent / "home.example.yaml"
 
@@ -45,7 +52,7 @@ def test_what_the_example_says_of_defaults_is_true() -> None:
     example = load_settings(EXAMPLE)
     front_door = example.cameras["front_door"]
     bare = GatewaySettings.model_validate({"cameras": {"front_door": {"source": "x://y"}}})
-    kept = {"source", "name", "fps"}
+    kept = {"source", "username", "password", "name", "fps"}
     assert front_door.model_dump(exclude=kept) == bare.cameras["front_door"].model_dump(
         exclude=kept
     )
@@ -126,8 +133,41 @@ CAMERA = "cameras: {porch: {source: x, "
         ),
         (
             CAMERA + "zzz: 2}}",
-            "cameras.porch.zzz is not a setting; known here: source, name, fps, deadline_ms, "
-            "min_confidence, decide_early, loop, pan, fit, jpeg_quality",
+            "cameras.porch.zzz is not a setting; known here: kind, source, username, "
+            "password, verify_tls, options, field, silent_after_s, name, fps, deadline_ms, "
+            "min_confidence, decide_early, loop, pan, fit, jpeg_quality, motion, quorum, state",
+        ),
+        (
+            CAMERA + "state: {k: 2, n: 5}}}",
+            "cameras.porch.state: k must be more than half of n and at most n, but k is 2 and n "
+            "is 5",
+        ),
+        (
+            CAMERA + "state: {labels: {cat: {n: 2}}}}}",
+            "cameras.porch.state: k for cat must be more than half of n and at most n, but k is 3 "
+            "and n is 2",
+        ),
+        (
+            CAMERA + "state: {labels: {cat: {hold: 2}}}}}",
+            "cameras.porch.state.labels.cat.hold is not a setting; did you mean hold_s?",
+        ),
+        (
+            CAMERA + "fps: 0.01}}",
+            "cameras.porch: state.within_s is too short: at fps 0.01 the results for a state take "
+            "200 s",
+        ),
+        (
+            CAMERA + "motion: {sensitvity: 1}}}",
+            "cameras.porch.motion.sensitvity is not a setting; did you mean sensitivity?",
+        ),
+        (
+            CAMERA + "motion: {mask: [[[0, 0], [1.5, 0], [1, 1]]]}}}",
+            "cameras.porch.motion.mask.0.1.0 should be less than or equal to 1, but is 1.5; "
+            "correct it",
+        ),
+        (
+            CAMERA + "motion: {mask: [[[0, 0], [1, 0], [1, 1], [0, 1]]]}}}",
+            "cameras.porch.motion: include and mask leave nothing of the frame; make one smaller",
         ),
         (
             "camera: {}\ncameras: {a: {source: x}}",
@@ -163,6 +203,47 @@ CAMERA = "cameras: {porch: {source: x, "
         (
             "cameras: {a: {source: 'rtsp://h/x', loop: true}}",
             "cameras.a: loop is for files, not for a URL; remove loop",
+        ),
+        (
+            "cameras: {a: {source: 'a/b', kind: mqtt, loop: true}}",
+            "cameras.a: loop is for files, not for a source of kind mqtt; remove loop",
+        ),
+        (
+            "cameras: {a: {source: /dev/video0, pan: true}}",
+            "cameras.a: pan is for files, not for a device; remove pan",
+        ),
+        (
+            "cameras: {a: {source: 'a/b#', kind: mqtt}}",
+            "cameras.a.source: 'a/b#' is no MQTT topic or topic filter",
+        ),
+        (
+            "cameras: {a: {source: '+/+/cameras/x/image', kind: mqtt}}",
+            "cameras.a.source: +/+/cameras/x/image takes in what this gateway itself publishes; "
+            "write the topic of the pictures alone",
+        ),
+        (
+            "cameras: {a: {source: ./x, kind: snapshot}}",
+            "cameras.a: kind snapshot needs an http:// or https:// source",
+        ),
+        (
+            "cameras: {a: {source: 'http://h/x', kind: watch}}",
+            "cameras.a: kind watch needs a directory as its source",
+        ),
+        (
+            "cameras: {a: {source: 'http://h/x', field: image}}",
+            "cameras.a: field is for pictures from MQTT; add kind: mqtt or remove field",
+        ),
+        (
+            "cameras: {a: {source: 'http://h/x', password: hush}}",
+            "cameras.a: a password needs a username",
+        ),
+        (
+            "cameras: {a: {source: ./x, username: me}}",
+            "cameras.a: username is for a URL; remove username and password",
+        ),
+        (
+            "cameras: {a: {source: 'http://me:hush@h/x', username: me}}",
+            "cameras.a: a login stands in source and in username; keep one of them",
         ),
         (
             "cameras: {front door: {source: x}}",
@@ -253,3 +334,53 @@ def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes, problem: str
     file.write_bytes(content)
     with pytest.raises(SettingsError, match=problem):
         load_settings(file)
+
+
+def test_login_goes_into_the_url_whatever_its_characters(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "cameras: {a: {source: 'rtsp://h:554/x?y=1', username: 'me@home', password: 'a/b:c@d'}}",
+    )
+    camera = settings.cameras["a"]
+    assert camera.url == "rtsp://me%40home:a%2Fb%3Ac%40d@h:554/x?y=1"
+    assert camera.source == "rtsp://h:554/x?y=1"
+    assert "a/b:c@d" not in effective_yaml(settings)
+
+
+def test_a_topic_is_no_path(tmp_path: Path) -> None:
+    text = "cameras: {a: {kind: mqtt, source: frigate/yard/+/snapshot}}"
+    assert load(tmp_path, text).cameras["a"].source == "frigate/yard/+/snapshot"
+
+
+@pytest.mark.parametrize(
+    ("written", "both"), [("off", False), ("'off'", False), ("on", True), ("{}", None)]
+)
+def test_motion_on_and_off_are_short_for_both_parts(
+    tmp_path: Path, written: str, both: bool | None
+) -> None:
+    motion = load(tmp_path, CAMERA + f"motion: {written}}}}}").cameras["porch"].motion
+    assert (motion.gate, motion.crop) == (both, both)
+
+
+def test_state_of_a_label_differs_where_it_says_so(tmp_path: Path) -> None:
+    text = (
+        CAMERA + "state: {k: 4, n: 6, hold_s: 7, labels: {cat: {k: 2, n: 3}, dog: {hold_s: 1}}}}}"
+    )
+    state = load(tmp_path, text).cameras["porch"].state
+    assert [state.of(label) for label in (None, "cow", "cat", "dog")] == [
+        Steadiness(4, 6, 7),
+        Steadiness(4, 6, 7),
+        Steadiness(2, 3, 7),
+        Steadiness(4, 6, 1),
+    ]
+    assert state.longest == 6
+
+
+def test_label_that_the_pack_does_not_have_is_refused(tmp_path: Path) -> None:
+    settings = load(tmp_path, CAMERA + "state: {labels: {persn: {hold_s: 1}}}}}")
+    check_labels(settings, ["persn"], "home")
+    with pytest.raises(SettingsError) as caught:
+        check_labels(settings, ["cat", "person"], "home")
+    assert str(caught.value) == (
+        "cameras.porch.state.labels.persn: pack home has no such label; did you mean person?"
+    )

@@ -34,7 +34,7 @@ def build_result(decision: Decision, labels: Sequence[str], *, pack: str) -> Res
         camera=decision.ticket.camera,
         frame=decision.ticket.frame,
         captured_at=decision.ticket.captured_at,
-        status="no_answer" if confidence is None else status_of(confidence, required),
+        status=status,
         label=top[0].label if top else None,
         confidence=confidence,
         top=top,
@@ -71,16 +71,12 @@ def _agreement(decision: Decision) -> float | None:
         return None
     winner = int(np.argmax(decision.scores))
     agree = sum(part.best == winner for part in decision.contributions)
-    return _share(agree / len(decision.contributions))
+    return stated(agree / len(decision.contributions))
 
 
 def _region(box: Box | None) -> Region | None:
     if box is None:
         return None
     return Region(
-        x=_share(box.x), y=_share(box.y), width=_share(box.width), height=_share(box.height)
+        x=stated(box.x), y=stated(box.y), width=stated(box.width), height=stated(box.height)
     )
-
-
-def _share(probability: float) -> float:
-    return min(1.0, max(0.0, round(float(probability), 4)))

@@ -44,6 +44,9 @@ class Camera(http.server.ThreadingHTTPServer):
         self.seen: list[str | None] = []
         self.served = 0
 
+    def handle_error(self, *_: object) -> None:
+        pass  # a client may hang up when it has seen enough
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/snapshot.jpg"

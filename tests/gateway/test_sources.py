@@ -69,8 +69,12 @@ def served(clip: Path) -> Iterator[Callable[[str], str]]:
         def log_message(self, *_: object) -> None:
             pass
 
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            pass  # whoever asks what a URL is hangs up when it knows
+
     handler = functools.partial(Quiet, directory=str(clip.parent))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield lambda name: f"http://127.0.0.1:{server.server_port}/{name}"

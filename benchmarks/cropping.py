@@ -95,7 +95,7 @@ class _Judge:
 
     def sees_clothes(self, picture: Image.Image) -> bool:
         pixels = np.asarray(picture.resize((SIDE, SIDE)), dtype=np.uint8)[None]
-        self._interpreter.set_tensor(self._input, pixels)  # type: ignore[arg-type]
+        self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
         scores = self._interpreter.get_tensor(self._output)[0]
         return bool(self._worn[np.argsort(scores)[-BEST:]].any())

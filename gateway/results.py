@@ -1,6 +1,7 @@
 """A decision put into the words that automations read."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def build_result(decision: Decision, labels: Sequence[str], *, pack: str) -> Res
     """
     top = _top(decision, labels)
     confidence = top[0].score if top else None
+    status: Literal["answered", "unsure", "no_answer"]
     if confidence is None:
         status = "no_answer"
     elif len(decision.contributions) < decision.ticket.quorum:
@@ -34,7 +36,7 @@ def build_result(decision: Decision, labels: Sequence[str], *, pack: str) -> Res
         camera=decision.ticket.camera,
         frame=decision.ticket.frame,
         captured_at=decision.ticket.captured_at,
-        status="no_answer" if confidence is None else status_of(confidence, required),
+        status=status,
         label=top[0].label if top else None,
         confidence=confidence,
         top=top,

@@ -74,13 +74,12 @@ def test_fewer_answers_than_the_quorum_are_unsure(
     result = build_result(
         decision(
             [0.1, 0.7, 0.1, 0.1],
-            ticket=Ticket(7, "porch", CAPTURED, 500, quorum=quorum),
+            ticket=Ticket(7, "porch", CAPTURED, 500, 0.5, quorum=quorum),
             contributions=tuple(
                 Contribution(f"n{number}", "V1", 1.0, best) for number, best in enumerate(votes)
             ),
         ),
         LABELS,
-        min_confidence=0.5,
         pack="p",
     )
     assert (result.status, result.label, result.quorum) == (status, "dog", quorum)
@@ -90,20 +89,16 @@ def test_fewer_answers_than_the_quorum_are_unsure(
 def test_age_counts_from_the_picture_and_slack_to_the_deadline() -> None:
     ticket = Ticket(7, "porch", CAPTURED, 500, age_s=0.04)
     result = build_result(
-        decision([0.1, 0.9, 0, 0], ticket=ticket, latency_s=0.1), LABELS, min_confidence=0, pack="p"
+        decision([0.1, 0.9, 0, 0], ticket=ticket, latency_s=0.1), LABELS, pack="p"
     )
     assert (result.latency_ms, result.age_ms, result.slack_ms) == (100, 140, 400)
-    late = build_result(
-        decision(None, ticket=ticket, latency_s=0.501), LABELS, min_confidence=0, pack="p"
-    )
+    late = build_result(decision(None, ticket=ticket, latency_s=0.501), LABELS, pack="p")
     assert (late.slack_ms, late.agreement) == (0, None)
 
 
 def test_result_says_which_part_of_the_frame_it_is_about() -> None:
-    ticket = Ticket(7, "porch", CAPTURED, 500, Box(0.25, 1 / 3, 0.5, 2 / 3))
-    result = build_result(
-        decision([0.1, 0.9, 0, 0], ticket=ticket), LABELS, min_confidence=0.5, pack="pets"
-    )
+    ticket = Ticket(7, "porch", CAPTURED, 500, region=Box(0.25, 1 / 3, 0.5, 2 / 3))
+    result = build_result(decision([0.1, 0.9, 0, 0], ticket=ticket), LABELS, pack="pets")
     assert result.model_dump()["region"] == {"x": 0.25, "y": 0.3333, "width": 0.5, "height": 0.6667}
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from broker import codecs
 from gateway import picture
-from gateway.settings import CameraSettings
+from gateway.camera_settings import CameraSettings
 from models.evaluation import bandwidth
 from models.evaluation.bandwidth import answer_bytes, body_bytes, frame_sizes
 

@@ -164,6 +164,10 @@ class Session:
             except NotConnectedError:
                 logger.debug("the link that was subscribed to %s is gone", topic_filter)
 
+    def leave_quietly(self) -> None:
+        """Leave without farewell and will when `run` ends: their topics are another client's."""
+        self._farewell = ()
+
     async def _live(self, tls: ssl.SSLContext | None) -> None:
         """Live through one connection, from CONNECT to its loss."""
         self._held = deque(maxlen=MAX_HELD)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from models.errors import ModelsError
 from models.pack import Pack, load_pack
 from node_agent.agent import NodeAgent
 from node_agent.cli import EXIT_INTERRUPTED
-from node_agent.errors import SettingsError
+from node_agent.errors import NameTakenError, SettingsError
 from node_agent.settings import NodeSettings, load_settings
 
 logger = logging.getLogger(__name__)
@@ -72,10 +73,12 @@ async def _run_until_signal(settings: NodeSettings, pack: Pack) -> int:
         loop.add_signal_handler(signal.SIGHUP, stop, EXIT_OK)
     loop.add_signal_handler(signal.SIGINT, stop, EXIT_INTERRUPTED)
     failures: list[Exception] = []
+    session = secrets.token_hex(4)
     try:
         try:
-            await NodeAgent(settings, pack, _session_opener(settings)).run()
-        except* BrokerError as group:
+            opener = _session_opener(settings, session)
+            await NodeAgent(settings, pack, opener, session=session).run()
+        except* (BrokerError, NameTakenError) as group:
             failures.extend(group.exceptions)
     except asyncio.CancelledError:
         if not exit_codes:
@@ -86,7 +89,7 @@ async def _run_until_signal(settings: NodeSettings, pack: Pack) -> int:
 
 
 def _session_opener(
-    settings: NodeSettings,
+    settings: NodeSettings, session: str
 ) -> Callable[[Callable[[Message], None], Callable[[], Awaitable[None]]], Session]:
     """Return what makes the agent's session."""
     topics = Topics(settings.gateway, settings.prefix)
@@ -97,12 +100,17 @@ def _session_opener(
     ) -> Session:
         return Session(
             settings.broker,
-            client_id=f"idlesight-node-{settings.gateway}-{settings.name}",
+            client_id=f"idlesight-node-{settings.gateway}-{settings.name}-{session}",
             will=offline,
             farewell=[offline],  # a clean disconnect suppresses the will
             on_message=on_message,
             on_connect=on_connect,
-            subscriptions=[(topics.assignment(settings.name), 1)],
+            subscriptions=[
+                (topics.assignment(settings.name), 1),
+                (topics.node_status(settings.name), 1),
+                (topics.node_state(settings.name), 1),
+                (topics.node_set(settings.name), 1),
+            ],
         )
 
     return open_session

@@ -52,3 +52,12 @@ def jpeg() -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (64, 48), (200, 30, 30)).save(stream, "JPEG")
     return stream.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where agents keep their state: a new folder for each test."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder

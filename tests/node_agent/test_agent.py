@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +20,15 @@ from broker.session import Message
 from broker.topics import Topics
 from models.errors import VariantNotFoundError
 from models.pack import Pack
-from node_agent.agent import Device, NodeAgent
+from node_agent.agent import NodeAgent
 from node_agent.foreign_cpu import CpuSample
-from node_agent.settings import GovernorSettings, NodeSettings, WorkerSettings
+from node_agent.governor_settings import GovernorSettings
+from node_agent.sensors import Device
+from node_agent.settings import NodeSettings, WorkerSettings
 from tests.node_agent.children import children
 
 BOUND_S = 60.0
+NOWHERE = Path("/nowhere")  # a device that offers no signal but its processor
 TOPICS = Topics("home")
 NAME = "kitchen"
 # Quick windows: a scripted machine needs no averaging.
@@ -44,6 +48,7 @@ class FakeLink:
         self.published: list[tuple[str, bytes, int, bool]] = []
         self.subscribed: set[str] = set()
         self.refusal: Exception | None = None
+        self.left_quietly = False
 
     async def run(self) -> None:
         if self.refusal is not None:
@@ -65,6 +70,11 @@ class FakeLink:
             raise NotConnectedError("lost")
         payload = payload.encode() if isinstance(payload, str) else payload
         self.published.append((topic, payload, qos, retain))
+        if topic == TOPICS.node_set(NAME):  # the agent hears its own question
+            asyncio.get_running_loop().call_soon(self.deliver, topic, payload)
+
+    def leave_quietly(self) -> None:
+        self.left_quietly = True
 
     async def subscribe(self, topic_filter: str, qos: int) -> None:
         assert qos == 0
@@ -99,16 +109,20 @@ class FakeMachine:
 class House:
     """One agent with its link and its machine."""
 
-    def __init__(self, pack: Pack, jpeg: bytes, **options: object) -> None:
+    def __init__(self, pack: Pack, jpeg: bytes, root: Path = NOWHERE, **options: object) -> None:
         self.settings = NodeSettings.model_validate(
             {"name": NAME, "governor": GOVERNOR, "worker": WORKER, **options}
         )
         self.pack = pack
         self.jpeg = jpeg
         self.machine = FakeMachine()
-        device = Device(clock_s=self.machine.clock_s, read_cpu=self.machine.read_cpu)
+        self.device = Device(
+            clock_s=self.machine.clock_s, read_cpu=self.machine.read_cpu, root=root
+        )
         self._links: list[FakeLink] = []
-        self.agent = NodeAgent(self.settings, pack, self._open, device=device, rng=random.Random(1))
+        self.agent = NodeAgent(
+            self.settings, pack, self._open, device=self.device, rng=random.Random(1)
+        )
 
     @property
     def link(self) -> FakeLink:
@@ -197,8 +211,10 @@ async def fixed(pack: Pack, jpeg: bytes) -> AsyncIterator[House]:
 
 async def test_it_announces_itself_and_waits_for_an_assignment(house: House) -> None:
     state = await house.phase("unassigned")
-    assert house.link.published[0] == (TOPICS.node_status(NAME), b"online", 1, True)
-    assert house.link.published[1][2:] == (1, True)
+    question, online, first_state, *_ = house.link.published
+    assert (question[0], question[2:]) == (TOPICS.node_set(NAME), (1, False))
+    assert online == (TOPICS.node_status(NAME), b"online", 1, True)
+    assert (first_state[0], first_state[2:]) == (TOPICS.node_state(NAME), (1, True))
     assert state.variants == ["V1", "V2", "V9"]
     assert not state.fixed_variant
     assert house.link.subscribed == set()
@@ -432,7 +448,7 @@ async def test_everything_is_announced_anew_after_a_loss(fixed: House) -> None:
     fixed.link.published.clear()
     await fixed.link.connect()
     await fixed.phase("working")
-    assert fixed.link.published[0] == (TOPICS.node_status(NAME), b"online", 1, True)
+    assert fixed.link.published[1] == (TOPICS.node_status(NAME), b"online", 1, True)
     await fixed.ask(2)
 
 
@@ -459,7 +475,7 @@ async def test_on_a_rough_link_every_answer_is_to_a_frame_that_was_sent(
     def open_rough(
         on_message: Callable[[Message], None], on_connect: Callable[[], Awaitable[None]]
     ) -> MemorySession:
-        filters = [(TOPICS.assignment(NAME), 1)]
+        filters = [(TOPICS.assignment(NAME), 1), (TOPICS.node_set(NAME), 1)]
         return broker.session(
             client_id=NAME, on_message=on_message, on_connect=on_connect, subscriptions=filters
         )
@@ -476,8 +492,9 @@ async def test_on_a_rough_link_every_answer_is_to_a_frame_that_was_sent(
                 await asyncio.sleep(0.01)
 
     house = House(pack, jpeg)
-    device = Device(clock_s=house.machine.clock_s, read_cpu=house.machine.read_cpu)
-    house.agent = NodeAgent(house.settings, pack, open_rough, device=device, rng=random.Random(1))
+    house.agent = NodeAgent(
+        house.settings, pack, open_rough, device=house.device, rng=random.Random(1)
+    )
     entry = pack.variant("V1")
     assignment = Assignment(pack="tiny", variant="V1", model=entry.sha256, cameras=["porch"])
     async with running(house):

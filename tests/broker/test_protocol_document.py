@@ -3,10 +3,11 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from paho.mqtt.client import topic_matches_sub
+from pydantic import BaseModel
 
 import broker.codecs
 from broker.codecs import (
@@ -21,8 +22,17 @@ from broker.codecs import (
     encode_prediction,
 )
 from broker.errors import PayloadError
-from broker.payloads import MAX_JSON_BYTES, Assignment, NodeState, Result, parse
+from broker.payloads import (
+    MAX_JSON_BYTES,
+    Assignment,
+    NodeCommand,
+    NodeState,
+    OwnerReport,
+    Result,
+    parse,
+)
 from broker.topics import Topics
+from node_agent.objections import Cause
 
 DOCUMENT = (Path(broker.codecs.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 
@@ -87,8 +97,8 @@ def test_example_result_is_one() -> None:
     assert parse(Result, _block("json").encode()).label == "cat"
 
 
-@pytest.mark.parametrize("model", [NodeState, Assignment, Result])
-def test_every_json_field_is_documented(model: type[NodeState | Assignment | Result]) -> None:
+@pytest.mark.parametrize("model", [NodeState, OwnerReport, NodeCommand, Assignment, Result])
+def test_every_json_field_is_documented(model: type[BaseModel]) -> None:
     for name in model.model_fields:
         assert f"`{name}`" in DOCUMENT
 
@@ -102,6 +112,7 @@ def test_every_topic_is_documented() -> None:
         (topics.node_status("X"), "nodes/<node>/status"),
         (topics.node_state("X"), "nodes/<node>/state"),
         (topics.assignment("X"), "nodes/<node>/assignment"),
+        (topics.node_set("X"), "nodes/<node>/set"),
         (topics.camera_status("X"), "cameras/<camera>/status"),
         (topics.result("X"), "cameras/<camera>/result"),
         (topics.image("X"), "cameras/<camera>/image"),
@@ -123,6 +134,11 @@ def test_a_node_may_read_what_it_subscribes_to_and_nothing_else() -> None:
     for one in readable:
         assert any(topic_matches_sub(one, topic_filter) for topic_filter in subscribed), one
     assert "status" not in subscribed  # the gateway's: nothing a node does depends on it
+
+
+def test_every_cause_is_documented() -> None:
+    for cause in get_args(Cause):
+        assert f"`{cause}`" in DOCUMENT
 
 
 @pytest.mark.parametrize(

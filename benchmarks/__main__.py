@@ -5,6 +5,7 @@ import shutil
 import sys
 
 from benchmarks.combining import combining, message_size
+from benchmarks.guest import guest
 from benchmarks.result_latency import result_latency
 from benchmarks.rows import show
 
@@ -17,6 +18,7 @@ def main() -> int:
     rows = [*message_size(), *combining()]
     if shutil.which("mosquitto") or os.access("/usr/sbin/mosquitto", os.X_OK):
         rows += result_latency()
+        rows += guest()
     else:
         print("Mosquitto is not installed: latencies are left out", file=sys.stderr)
     show(rows)

@@ -38,6 +38,11 @@ from node_agent.worker_protocol import WorkerAnswer
 logger = logging.getLogger(__name__)
 
 SAMPLE_INTERVAL_S = 0.25
+# A look at the device costs it about 0.4 ms (measured): while it is needed there is no hurry, but
+# for a while after a change, when the reason of it may pass.
+RESTING_INTERVAL_S = 1.0
+RESTING_AFTER_S = 5.0
+STATE_INTERVAL_S = 1.0
 _U32_MAX = 0xFFFF_FFFF
 
 
@@ -254,12 +259,15 @@ class NodeAgent:
         self._name.ask()
 
     async def _subscribe(self) -> None:
-        """Keep the frame subscriptions those of the assigned cameras."""
+        """Keep the frame subscriptions those of the assigned cameras, and none while it pauses.
+
+        To receive a frame costs a millisecond, also one that is not looked at.
+        """
         while True:
             await self._filters_changed.wait()
             self._filters_changed.clear()
             wanted: set[str] = set()
-            if self._frames_wanted:
+            if self._frames_wanted and self._decision.allowed:
                 wanted = {self._topics.frames(camera) for camera in self._cameras}
                 wanted = wanted or {self._topics.all_frames}
             # First fewer, then more: overlapping filters would bring a frame twice.
@@ -318,15 +326,20 @@ class NodeAgent:
         if decision.allowed != self._decision.allowed:
             if not decision.allowed:
                 self._ledger.stopped(now_s, in_hand=self._in_hand)
+            self._filters_changed.set()
             self._state_news.set()
             logger.info("%s: %s", "free" if decision.allowed else "pausing", decision.reason)
         self._decision = decision
         return decision
 
     async def _sample(self) -> None:
+        changed_s, allowed = self._clock_s(), False
         while True:
             self._decide()
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
+            if self._decision.allowed != allowed:
+                changed_s, allowed = self._clock_s(), self._decision.allowed
+            resting = not allowed and self._clock_s() - changed_s > RESTING_AFTER_S
+            await asyncio.sleep(RESTING_INTERVAL_S if resting else SAMPLE_INTERVAL_S)
 
     async def _refresh(self) -> None:
         while True:
@@ -347,7 +360,7 @@ class NodeAgent:
         topic = self._topics.node_state(self._settings.name)
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(SAMPLE_INTERVAL_S):
+                async with asyncio.timeout(STATE_INTERVAL_S):
                     await self._state_news.wait()
             self._state_news.clear()
             state, now_s = self.state(), self._clock_s()

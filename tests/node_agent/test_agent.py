@@ -378,10 +378,12 @@ async def test_foreign_load_pauses_it_and_it_says_why(fixed: House) -> None:
     fixed.machine.share = 0.9
     state = await fixed.phase("paused")
     assert state.reason == "other programs use 90% of the processor, more than 50%"
-    fixed.send(1)
+    await fixed.until(lambda: fixed.link.subscribed == set())  # frames cost the device time
+    fixed.send(1)  # on its way already
     await fixed.until(lambda: fixed.agent.state().counts.skipped == 1)
     fixed.machine.share = 0.1
     await fixed.phase("working")
+    await fixed.until(lambda: fixed.link.subscribed == {TOPICS.all_frames})
     await fixed.ask(2)
     assert fixed.agent.state().foreign_cpu == 0.1
     assert [answer.frame for answer in fixed.answers] == [2]

@@ -37,8 +37,8 @@ class Finding:
     """One thing that was examined.
 
     Attributes:
-        verdict: `absent` is a signal that the device does not offer; `warning` keeps the node from
-            running as it is set; with a `problem` it cannot run at all.
+        verdict: `absent` is a signal that the device does not offer, or that could not be seen now;
+            with a `warning` the node runs, but not as it should; with a `problem` it never will.
     """
 
     subject: str
@@ -56,7 +56,7 @@ class Checkup:
     @property
     def healthy(self) -> bool:
         """Whether the node can run here as it is set, now or later."""
-        return all(finding.verdict in ("ok", "absent") for finding in self.findings)
+        return all(finding.verdict != "problem" for finding in self.findings)
 
 
 async def examine(settings: NodeSettings, device: Device | None = None) -> Checkup:
@@ -72,7 +72,7 @@ async def examine(settings: NodeSettings, device: Device | None = None) -> Check
         *reached.result(),
         *await _run(settings),
         *_signals(readings, settings),
-        *(Finding("settings", "warning", text) for text in never_runs(settings, sensors.slow)),
+        *(Finding("settings", "problem", text) for text in never_runs(settings, sensors.slow)),
     ]
     return Checkup(tuple(findings), decision)
 
@@ -123,7 +123,7 @@ async def _run(settings: NodeSettings) -> list[Finding]:
         return [Finding("model", "problem", str(exc))]
     except TimeoutError:
         text = f"it got no answer at priority {settings.worker.priority} in {_TRIAL_BOUND_S:g} s"
-        return [Finding("model", "warning", f"{text}: the device is busy")]
+        return [Finding("model", "absent", f"{text}: the device is busy")]
     text = f"{entry.name} of pack {pack.name} answers a picture in {took_ms:.1f} ms"
     return [
         Finding("model", "ok", text),

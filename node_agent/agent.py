@@ -325,7 +325,7 @@ class NodeAgent:
         decision = self._governor.decide(self._readings, now_s)
         if decision.allowed != self._decision.allowed:
             if not decision.allowed:
-                self._ledger.stopped(now_s, in_hand=self._in_hand)
+                self._ledger.stopped(decision.cause, now_s, in_hand=self._in_hand)
             self._filters_changed.set()
             self._state_news.set()
             logger.info("%s: %s", "free" if decision.allowed else "pausing", decision.reason)

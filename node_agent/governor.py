@@ -7,6 +7,7 @@ against running stands in `objections.py`.
 
 import random
 from dataclasses import dataclass
+from typing import Final
 
 from node_agent.objections import (
     Cause,
@@ -16,6 +17,9 @@ from node_agent.objections import (
     first_objection_to_always,
 )
 from node_agent.readings import Readings
+
+# Its words change only when the owner changes them: never old ones for these.
+_OWNERS_WORD: Final = frozenset(("pause", "quiet_hours"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,9 @@ class Governor:
         if self._held_until_s is not None:
             objection = self._object(readings, self._limits, running=True)
             if objection is not None:
-                if self._stop is None or objection.cause != self._stop.cause:
+                if objection.cause in _OWNERS_WORD or objection.cause != self._cause():
                     self._stop = objection
-                return _no(self._stop)
+                return _no(self._stop or objection)
         objection = self._object(readings, self._limits, running=False)
         if objection is not None:
             return _no(objection)
@@ -89,6 +93,9 @@ class Governor:
         self._allowed = True
         self._held_until_s = self._stop = None
         return self._go(readings)
+
+    def _cause(self) -> Cause | None:
+        return None if self._stop is None else self._stop.cause
 
     def _go(self, readings: Readings) -> Decision:
         if self._always:

@@ -5,7 +5,10 @@ from typing import Final
 from broker.payloads import OwnerReport
 from node_agent.foreign_cpu import CpuSample, went_back
 from node_agent.inference_times import InferenceTimes
+from node_agent.objections import Cause
 
+# What it stops for when somebody else wants the device; the other causes are the owner's settings.
+_FOR_OTHERS: Final = frozenset(("cpu", "core", "wait", "user", "memory"))
 # Before it a share of the idle time would say something about the start alone.
 _LEAST_S: Final = 1.0
 
@@ -35,8 +38,10 @@ class OwnerLedger:
         self._own_s += (sample.own - last.own) * sample.unit_s
         self._idle_s += max(0.0, idle) * sample.unit_s
 
-    def stopped(self, now_s: float, *, in_hand: bool) -> None:
+    def stopped(self, cause: Cause | None, now_s: float, *, in_hand: bool) -> None:
         """Note a decision to stop; `in_hand`: an inference is still running."""
+        if cause not in _FOR_OTHERS:
+            return
         self._yields += 1
         self._stopped_s = now_s
         if not in_hand:

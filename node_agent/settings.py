@@ -35,8 +35,13 @@ def default_state_dir() -> Path:
     given = os.environ.get("STATE_DIRECTORY")
     if given:
         return Path(given)
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "idlesight"
+    base = os.environ.get("XDG_STATE_HOME")
+    if base:
+        return Path(base) / "idlesight"
+    try:
+        return Path.home() / ".local" / "state" / "idlesight"
+    except RuntimeError:  # a service's user may have no home
+        return Path("/var/lib/idlesight")
 
 
 class _Settings(BaseModel):

@@ -90,6 +90,14 @@ def test_always_runs_under_any_load() -> None:
     assert "always" in decision.reason
 
 
+def test_a_pause_that_its_owner_changes_is_said_in_the_new_words() -> None:
+    guest = governor()
+    guest.decide(cpu(0.0), 0.0)
+    guest.decide(replace(cpu(0.0), pause="until noon"), 1.0)
+    longer = guest.decide(replace(cpu(0.0), pause="until it is resumed"), 2.0)
+    assert longer.reason == "paused by hand until it is resumed"
+
+
 HOT = Readings(zones=(Zone("cpu", 90.0, trip_c=80.0),))
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from node_agent.foreign_cpu import CpuSample
+from node_agent.objections import Cause
 from node_agent.owner_report import OwnerLedger
 
 
@@ -37,10 +38,20 @@ def test_a_counter_that_went_back_is_not_counted() -> None:
 def test_a_yield_lasts_until_the_inference_in_hand_ends() -> None:
     ledger = OwnerLedger()
     ledger.ended(0.5)
-    ledger.stopped(1.0, in_hand=False)
-    ledger.stopped(10.0, in_hand=True)
+    ledger.stopped("cpu", 1.0, in_hand=False)
+    ledger.stopped("core", 10.0, in_hand=True)
     ledger.ended(10.08)
     ledger.ended(11.0)  # a later inference
     report = ledger.report()
     assert report.yields == 2
     assert (report.yield_ms_p50, report.yield_ms_max) == (0.0, 80.0)
+
+
+def test_what_its_owner_set_is_no_yield() -> None:
+    ledger = OwnerLedger()
+    causes: tuple[Cause, ...] = ("pause", "quiet_hours", "battery", "temperature")
+    for cause in causes:
+        ledger.stopped(cause, 1.0, in_hand=True)
+        ledger.ended(2.0)
+    assert ledger.report().yields == 0
+    assert ledger.report().yield_ms_max is None

@@ -21,6 +21,7 @@ from node_agent.readings import Battery, Readings
 from node_agent.sensors import Device, Sensors
 from node_agent.settings import NodeSettings
 from node_agent.worker import Worker
+from node_agent.worker_protocol import WorkerAnswer
 
 Verdict = Literal["ok", "absent", "warning", "problem"]
 
@@ -118,20 +119,26 @@ async def _run(settings: NodeSettings) -> list[Finding]:
             if settings.variant is not None
             else max(pack.manifest.variants, key=lambda variant: variant.macs)
         )
-        took_ms, notes = await _trial(settings, pack, entry.name)
+        answer, notes = await _trial(settings, pack, entry.name)
     except (ModelsError, WorkerError) as exc:
         return [Finding("model", "problem", str(exc))]
     except TimeoutError:
         text = f"it got no answer at priority {settings.worker.priority} in {_TRIAL_BOUND_S:g} s"
         return [Finding("model", "absent", f"{text}: the device is busy")]
-    text = f"{entry.name} of pack {pack.name} answers a picture in {took_ms:.1f} ms"
+    took_us = answer.decode_us + answer.inference_us
+    text = f"{entry.name} of pack {pack.name} answers a picture in {took_us / 1000:.1f} ms"
+    slowdown = max(1.0, took_us / max(answer.cpu_us, 1))
     return [
         Finding("model", "ok", text),
+        Finding("wait", "ok", f"that is {slowdown:.1f} times the processor time it took"),
         *(Finding("priority", "warning", note) for note in notes),
     ]
 
 
-async def _trial(settings: NodeSettings, pack: Pack, variant: str) -> tuple[float, tuple[str, ...]]:
+async def _trial(
+    settings: NodeSettings, pack: Pack, variant: str
+) -> tuple[WorkerAnswer, tuple[str, ...]]:
+    """Return a worker's answer to one picture, and what it could not do for its host."""
     request = load_request(Choice(pack, pack.variant(variant)), settings.worker.threads)
     jpeg = _picture()
     worker = Worker(settings.worker)
@@ -141,8 +148,7 @@ async def _trial(settings: NodeSettings, pack: Pack, variant: str) -> tuple[floa
         async with asyncio.timeout(_TRIAL_BOUND_S):
             ready = await worker.load(request)
             await worker.classify(jpeg)  # the first one warms caches up
-            answer = await worker.classify(jpeg)
-            return (answer.decode_us + answer.inference_us) / 1000, ready.notes
+            return await worker.classify(jpeg), ready.notes
     finally:
         await worker.stop()
         await watching

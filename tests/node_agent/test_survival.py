@@ -87,7 +87,7 @@ async def test_of_two_that_start_at_once_one_stays(port: int, pack: Pack, jpeg: 
 
 
 async def test_after_a_kill_the_next_one_has_the_name_and_the_pause(
-    port: int, pack: Pack, jpeg: bytes
+    port: int, pack: Pack, jpeg: bytes, state_home: Path
 ) -> None:
     url = f"mqtt://127.0.0.1:{port}"
     async with hub(port) as home:
@@ -96,6 +96,7 @@ async def test_after_a_kill_the_next_one_has_the_name_and_the_pause(
             pause = dump(NodeCommand(paused=True, for_s=3600))
             await home.session.publish(TOPICS.node_set(NAME), pause, qos=1)
             before = await home.phase("paused")
+            await until((state_home / "idlesight" / NAME / "pause.json").exists)  # on the disk
             (worker,) = workers_of(first.process.pid)
             first.process.kill()
             await until(lambda: home.statuses[-1] == "offline")

@@ -21,10 +21,10 @@ def test_the_share_over_a_whole_window_of_rest(tmp_path: Path) -> None:
     measured = []
     for step in range(5):
         stalls(tmp_path, "cpu", 7_000_000 + 500_000 * step)
-        stalls(tmp_path, "memory", 100_000 * step)
+        stalls(tmp_path, "memory", 125_000 * step)
         measured.append(reader.read(100.0 + step * WINDOW_S / 4))
     assert measured[:4] == [None] * 4
-    assert measured[4] == Pressure(cpu=0.5, memory=0.1)
+    assert measured[4] == Pressure(cpu=0.5, memory=0.125)
 
 
 def test_it_begins_anew_after_the_guest_ran(tmp_path: Path) -> None:

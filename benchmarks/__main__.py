@@ -4,11 +4,13 @@ import os
 import shutil
 import sys
 
-from benchmarks.combining import combining, message_size
+from benchmarks.combining import certainty, combining, message_size
 from benchmarks.cropping import cropping
+from benchmarks.family_training import family_training
 from benchmarks.motion import CLIP, motion
 from benchmarks.result_latency import result_latency
 from benchmarks.rows import show
+from benchmarks.variant_latency import variant_latency
 
 
 def main() -> int:
@@ -16,7 +18,7 @@ def main() -> int:
     load = os.getloadavg()[0]
     if load > 0.5 * (os.cpu_count() or 1):
         print(f"note: the machine is busy (load {load:.1f}), figures are worse than they are")
-    rows = [*message_size(), *combining()]
+    rows = [*message_size(), *combining(), *certainty()]
     if CLIP.exists():
         rows += [*motion(), *cropping()]
     else:
@@ -25,6 +27,8 @@ def main() -> int:
         rows += result_latency()
     else:
         print("Mosquitto is not installed: latencies are left out", file=sys.stderr)
+    rows += variant_latency()  # last: what it imports leaves threads behind
+    rows += family_training()
     show(rows)
     return 0
 

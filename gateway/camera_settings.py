@@ -175,6 +175,8 @@ class CameraSettings(Settings):
         fps: frames published a second, at most.
         deadline_ms: how long answers to a frame are waited for, from its publishing on.
         min_confidence: below it a result is `unsure`, never an answer.
+        decide_early: whether a frame ends as soon as the nodes that have not answered can change
+            neither its label nor its status; all that answered until then make its confidence.
         loop: whether a directory or a file starts again at its end.
         pan: whether a crop wanders over each of a directory's images, as a moving camera's would.
         fit: how a picture becomes square: by its centre or by stretching.
@@ -196,6 +198,7 @@ class CameraSettings(Settings):
     fps: Annotated[float, Field(gt=0, le=60, examples=[2])] = 1.0
     deadline_ms: Annotated[int, Field(ge=10, le=60_000, examples=[500])] = 500
     min_confidence: Annotated[float, Field(ge=0, le=1, examples=[0.5])] = 0.5
+    decide_early: Annotated[bool, Field(examples=[False])] = True
     loop: Annotated[bool, Field(examples=[True])] = False
     pan: Annotated[bool, Field(examples=[True])] = False
     fit: Annotated[Literal["crop", "stretch"], Field(examples=["crop"])] = "crop"

@@ -2,15 +2,16 @@
 
 Pure: `now_s` comes in, decisions come out; whoever calls publishes them and keeps the clock.
 
-A frame ends exactly once, on the first of: every node it waits for has answered; its deadline;
-being the oldest when too many wait. It waits for the nodes that worked when it was published. A
-node that vanishes is no longer waited for; one that was not waited for still counts if its
-answer comes in time. A frame nobody was expected to answer is open until its deadline all the
-same, because a node may just be waking up.
+A frame ends exactly once, on the first of: every node it waits for has answered; those that have
+not can change neither the winner nor the status, whatever they answer; its deadline; being the
+oldest when too many wait. It waits for the nodes that worked when it was published. A node that
+vanishes is no longer waited for; one that was not waited for still counts if its answer comes in
+time. A frame nobody was expected to answer is open until its deadline all the same, because a
+node may just be waking up.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -20,9 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from broker.codecs import PredictionMessage
+from gateway.confidence import stated, status_of
 from gateway.regions import Box
+from models.certainty import outlook
 from models.ensemble import Answer, combine
-from models.rules import Rule
+from models.rules import CONFIDENCE_RULE, Rule
 
 # At 10 frames a second this holds more than six seconds of them.
 MAX_IN_FLIGHT = 64
@@ -33,11 +36,15 @@ MAX_REMEMBERED = 1024
 _HALF_U32 = 1 << 31
 _U32 = 1 << 32
 
-Decided = Literal["all", "deadline"]
+Decided = Literal["all", "certain", "deadline"]
 
 
 class Drop(StrEnum):
-    """Why an answer was not used."""
+    """Why an answer was not used.
+
+    `AFTER_DECISION` is nobody's fault: it came in time for the deadline, but its frame had ended
+    without it.
+    """
 
     FOREIGN_SESSION = "foreign_session"
     UNKNOWN_FRAME = "unknown_frame"
@@ -46,6 +53,7 @@ class Drop(StrEnum):
     UNKNOWN_NODE = "unknown_node"
     DUPLICATE = "duplicate"
     LATE = "late"
+    AFTER_DECISION = "after_decision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Ticket:
         camera: the camera's id.
         captured_at: aware UTC.
         deadline_ms: from its publishing on.
+        min_confidence: the camera's; a stated confidence below it makes the result `unsure`.
+        decide_early: whether it ends as soon as winner and status are certain.
         region: the part of the camera's frame that it shows; None for all of it.
         quorum: answers that it takes to be `answered`.
         age_s: how old the picture was when it was published.
@@ -74,6 +84,8 @@ class Ticket:
     camera: str
     captured_at: datetime
     deadline_ms: int
+    min_confidence: float = 0.0
+    decide_early: bool = True
     region: Box | None = None
     quorum: int = 1
     age_s: float = 0.0
@@ -99,10 +111,11 @@ class Decision:
 
     Attributes:
         ticket: the frame's.
-        decided: `all`: nobody was left to wait for; `deadline`: time was up.
-        contributions: the nodes that answered in time, in the order of their answers.
+        decided: `all`: nobody was left to wait for; `certain`: whoever was left could change
+            neither the winner nor the status; `deadline`: time was up.
+        contributions: the nodes that answered before it, in the order of their answers.
         expected: how many nodes were expected when the frame was published.
-        missing: those of them that did not answer.
+        missing: those of them that had not answered by then.
         latency_s: from publishing to the decision.
         scores: shape (C,), by the pack's rule: its argmax is the answer. None without answers.
         probabilities: shape (C,), what confidence is read from. None without answers.
@@ -124,7 +137,7 @@ class _Ballot:
 
     ticket: Ticket
     opened_s: float
-    expected: frozenset[str]
+    expected: Mapping[str, int | None]  # node: model id
     waiting_for: set[str]
     contributions: dict[str, Contribution] = field(default_factory=dict)
     answers: dict[int, Answer] = field(default_factory=dict)  # by model id
@@ -136,6 +149,14 @@ class _Ballot:
     @property
     def is_complete(self) -> bool:
         return bool(self.contributions) and bool(self.expected) and not self.waiting_for
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What is remembered of a frame that has ended."""
+
+    deadline_s: float
+    answered: set[str]
 
 
 class Collector:
@@ -173,7 +194,7 @@ class Collector:
         self._rule: Rule = rule
         self._max_in_flight = max_in_flight
         self._ballots: dict[int, _Ballot] = {}  # in the order of publishing
-        self._ended: OrderedDict[int, Collection[str]] = OrderedDict()
+        self._ended: OrderedDict[int, _Ended] = OrderedDict()
         self._last_frame: int | None = None
 
     @property
@@ -185,8 +206,16 @@ class Collector:
         """Return the earliest deadline among the frames that wait, or None."""
         return min((ballot.deadline_s for ballot in self._ballots.values()), default=None)
 
-    def open(self, ticket: Ticket, expected: Collection[str], now_s: float) -> list[Decision]:
+    def open(
+        self, ticket: Ticket, expected: Mapping[str, int | None], now_s: float
+    ) -> list[Decision]:
         """Let a frame wait; return the decisions on those it pushed out.
+
+        Args:
+            ticket: the frame's.
+            expected: the nodes to wait for, each with the model id it will answer with. While
+                one is waited for whose model is None or not the pack's, nothing is certain.
+            now_s: monotonic.
 
         Raises:
             ValueError: a frame of that number waits already.
@@ -197,8 +226,7 @@ class Collector:
         while len(self._ballots) >= self._max_in_flight:
             self.evicted += 1
             pushed_out.append(self._end(next(iter(self._ballots)), "deadline", now_s))
-        names = frozenset(expected)
-        self._ballots[ticket.frame] = _Ballot(ticket, now_s, names, set(names))
+        self._ballots[ticket.frame] = _Ballot(ticket, now_s, dict(expected), set(expected))
         self._last_frame = ticket.frame
         self._ended.pop(ticket.frame, None)  # only after 2³² frames
         return pushed_out
@@ -233,14 +261,18 @@ class Collector:
                 voter.weight,
             )
         ballot.waiting_for.discard(node)
-        return self._end(message.frame, "all", now_s) if ballot.is_complete else None
+        decided = self._decided(ballot)
+        return None if decided is None else self._end(message.frame, decided, now_s)
 
     def forget(self, node: str, now_s: float) -> list[Decision]:
         """Wait no longer for a node that has vanished; return what that decides."""
-        for ballot in self._ballots.values():
-            ballot.waiting_for.discard(node)
-        complete = [frame for frame, ballot in self._ballots.items() if ballot.is_complete]
-        return [self._end(frame, "all", now_s) for frame in complete]
+        ends: list[tuple[int, Decided]] = []
+        for frame, ballot in self._ballots.items():
+            if node in ballot.waiting_for:
+                ballot.waiting_for.remove(node)
+                if (decided := self._decided(ballot)) is not None:
+                    ends.append((frame, decided))
+        return [self._end(frame, decided, now_s) for frame, decided in ends]
 
     def expire(self, now_s: float) -> list[Decision]:
         """Return the decisions on all frames whose deadline has come."""
@@ -257,21 +289,51 @@ class Collector:
         if message.class_count != self._class_count:
             return Drop.WRONG_CLASS_COUNT
         if (ballot := self._ballots.get(message.frame)) is None:
-            return self._why_not_open(node, message.frame)
+            return self._why_not_open(node, message.frame, now_s)
         if node in ballot.contributions:
             return Drop.DUPLICATE
         return (voter, ballot) if now_s < ballot.deadline_s else Drop.LATE
 
-    def _why_not_open(self, node: str, frame: int) -> Drop:
-        if frame in self._ended:
-            return Drop.DUPLICATE if node in self._ended[frame] else Drop.LATE
+    def _why_not_open(self, node: str, frame: int, now_s: float) -> Drop:
+        if (ended := self._ended.get(frame)) is not None:
+            if node in ended.answered:
+                return Drop.DUPLICATE
+            ended.answered.add(node)
+            return Drop.AFTER_DECISION if now_s < ended.deadline_s else Drop.LATE
         if self._last_frame is None or (self._last_frame - frame) % _U32 >= _HALF_U32:
             return Drop.UNKNOWN_FRAME  # not yet published
         return Drop.LATE  # too long ago to be remembered
 
+    def _decided(self, ballot: _Ballot) -> Decided | None:
+        if ballot.is_complete:
+            return "all"
+        waits = ballot.answers and ballot.waiting_for
+        return "certain" if waits and self._is_certain(ballot) else None
+
+    def _is_certain(self, ballot: _Ballot) -> bool:
+        """Return whether nobody who is waited for can change the winner or the status."""
+        if not ballot.ticket.decide_early:
+            return False
+        if len(ballot.contributions) < ballot.ticket.quorum:
+            return False  # the next answer makes it `answered`
+        # One answer a model: what a second node with the same model says is known.
+        models = {ballot.expected[node] for node in ballot.waiting_for} - ballot.answers.keys()
+        weights: list[float] = []
+        for model in models:
+            if model is None or model not in self._voters:
+                return False
+            weights.append(self._voters[model].weight)
+        answers = list(ballot.answers.values())
+        future = outlook(answers, weights, self._class_count, self._rule)
+        if future is None:
+            return False
+        least, most = stated(future.least_confidence), stated(future.most_confidence)
+        required = ballot.ticket.min_confidence
+        return status_of(least, required) == status_of(most, required)
+
     def _end(self, frame: int, decided: Decided, now_s: float) -> Decision:
         ballot = self._ballots.pop(frame)
-        self._ended[frame] = ballot.contributions.keys()
+        self._ended[frame] = _Ended(ballot.deadline_s, set(ballot.contributions))
         if len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
         scores, probabilities = self._combine(list(ballot.answers.values()))
@@ -280,7 +342,7 @@ class Collector:
             decided=decided,
             contributions=tuple(ballot.contributions.values()),
             expected=len(ballot.expected),
-            missing=tuple(sorted(ballot.expected - ballot.contributions.keys())),
+            missing=tuple(sorted(ballot.expected.keys() - ballot.contributions.keys())),
             latency_s=now_s - ballot.opened_s,
             scores=scores,
             probabilities=probabilities,
@@ -292,7 +354,6 @@ class Collector:
         if not answers:
             return None, None
         scores = combine(answers, self._class_count, self._rule)
-        if self._rule == "residual":
+        if (stating := CONFIDENCE_RULE[self._rule]) == self._rule:
             return scores, scores
-        # The paper's rule names the winner, but its level means nothing.
-        return scores, combine(answers, self._class_count, "residual")
+        return scores, combine(answers, self._class_count, stating)

@@ -97,6 +97,7 @@ class Gateway:
             for name, camera in settings.cameras.items()
         }
         self._mqtt_cameras = [one for one in self.cameras.values() if one.settings.kind == "mqtt"]
+        self._model_ids = {entry.sha256: entry.model_id for entry in pack.manifest.variants}
         self._tally = Tally()
         self._topics = Topics(settings.gateway, settings.prefix)
         self._birth_topic = f"{settings.homeassistant.prefix}/status"
@@ -179,17 +180,23 @@ class Gateway:
         self._frame = (self._frame + 1) % _U32
         deadline_ms = camera.settings.deadline_ms
         ticket = Ticket(
-            self._frame,
-            camera.name,
-            capture.captured_at,
-            deadline_ms,
+            frame=self._frame,
+            camera=camera.name,
+            captured_at=capture.captured_at,
+            deadline_ms=deadline_ms,
+            min_confidence=camera.settings.min_confidence,
+            decide_early=camera.settings.decide_early,
             region=capture.region,
             quorum=camera.settings.quorum,
             age_s=max(0.0, self._now_s() - capture.captured_s),
         )
+        expected = {
+            node: None if sha256 is None else self._model_ids.get(sha256)
+            for node, sha256 in self.roster.models.items()
+        }
         message = encode_frame(FrameMessage(self.session, ticket.frame, deadline_ms, capture.jpeg))
         # It waits from now on: a node may answer before publish returns.
-        self._decide_all(self.collector.open(ticket, self.roster.working, self._now_s()))
+        self._decide_all(self.collector.open(ticket, expected, self._now_s()))
         try:
             await self._link.publish(self._topics.frames(camera.name), message)
         except NotConnectedError as exc:
@@ -241,6 +248,8 @@ class Gateway:
         match outcome:
             case Decision():
                 self._decide_all([outcome])
+            case Drop.AFTER_DECISION:  # a good answer, and no fault of the node's
+                self._count("predictions.after_decision")
             case Drop():
                 self._complain(f"dropped.{Kind.PREDICTION}.{outcome}", f"from {node}")
 
@@ -279,12 +288,7 @@ class Gateway:
 
     def _decide(self, decision: Decision) -> None:
         camera = decision.ticket.camera
-        result = build_result(
-            decision,
-            self.pack.labels,
-            min_confidence=self.settings.cameras[camera].min_confidence,
-            pack=self.pack.name,
-        )
+        result = build_result(decision, self.pack.labels, pack=self.pack.name)
         topic = self._topics.result(camera)
         payload = dump(result)
         self._count(f"results.{result.status}")

@@ -6,6 +6,7 @@ import numpy as np
 
 from broker.payloads import Contributor, LabelScore, Region, Result
 from gateway.collector import Decision
+from gateway.confidence import stated, status_of
 from gateway.regions import Box
 from models.ensemble import top_k
 
@@ -13,24 +14,22 @@ from models.ensemble import top_k
 TOP_COUNT = 3
 
 
-def build_result(
-    decision: Decision, labels: Sequence[str], *, min_confidence: float, pack: str
-) -> Result:
+def build_result(decision: Decision, labels: Sequence[str], *, pack: str) -> Result:
     """Return the result to publish.
 
     Args:
         decision: how the frame ended.
         labels: the pack's, C of them.
-        min_confidence: below it the result is `unsure`.
         pack: the pack's name.
     """
     top = _top(decision, labels)
     confidence = top[0].score if top else None
     if confidence is None:
         status = "no_answer"
+    elif len(decision.contributions) < decision.ticket.quorum:
+        status = "unsure"
     else:
-        enough = len(decision.contributions) >= decision.ticket.quorum
-        status = "answered" if enough and confidence >= min_confidence else "unsure"
+        status = status_of(confidence, decision.ticket.min_confidence)
     return Result(
         camera=decision.ticket.camera,
         frame=decision.ticket.frame,
@@ -62,7 +61,7 @@ def _top(decision: Decision, labels: Sequence[str]) -> list[LabelScore]:
         return []
     _, ranking = top_k(decision.scores, min(TOP_COUNT, len(labels)))
     return [
-        LabelScore(label=labels[index], score=_share(decision.probabilities[index]))
+        LabelScore(label=labels[index], score=stated(decision.probabilities[index]))
         for index in ranking.tolist()
     ]
 
@@ -72,16 +71,12 @@ def _agreement(decision: Decision) -> float | None:
         return None
     winner = int(np.argmax(decision.scores))
     agree = sum(part.best == winner for part in decision.contributions)
-    return _share(agree / len(decision.contributions))
+    return stated(agree / len(decision.contributions))
 
 
 def _region(box: Box | None) -> Region | None:
     if box is None:
         return None
     return Region(
-        x=_share(box.x), y=_share(box.y), width=_share(box.width), height=_share(box.height)
+        x=stated(box.x), y=stated(box.y), width=stated(box.width), height=stated(box.height)
     )
-
-
-def _share(probability: float) -> float:
-    return min(1.0, max(0.0, round(float(probability), 4)))

@@ -40,6 +40,15 @@ class Roster:
         """The nodes that are there and answer frames."""
         return frozenset(member.name for member in self if member.working)
 
+    @property
+    def models(self) -> dict[str, str | None]:
+        """The nodes that are there and answer frames; each one's model by its SHA-256, if said."""
+        return {
+            member.name: member.state.model
+            for member in self
+            if member.working and member.state is not None
+        }
+
     def set_online(self, node: str, online: bool) -> bool:
         """Note whether a node is there; return False if there is no room for another node."""
         member = self._member(node)

@@ -68,7 +68,7 @@ def row(result: Result) -> tuple[Text, ...]:
         Text(str(result.frame)),
         Text(label, style=style),
         Text(confidence),
-        Text(answers(result.contributors, result.missing)),
+        Text(answers(result.contributors, result.missing, awaited=result.decided != "certain")),
         Text(result.decided),
         Text(f"{result.latency_ms:.1f}"),
     )
@@ -83,8 +83,10 @@ def line(result: Result) -> str:
     )
 
 
-def answers(contributors: Sequence[Contributor], missing: Sequence[str]) -> str:
-    """Return who answered in how many milliseconds, and who did not."""
+def answers(
+    contributors: Sequence[Contributor], missing: Sequence[str], *, awaited: bool = True
+) -> str:
+    """Return who answered in how many milliseconds, and who did not, or was not needed (…)."""
     parts = [f"{one.node} {one.ms:.1f}" for one in contributors]
-    parts += [f"{node} –" for node in missing]
+    parts += [f"{node} {'–' if awaited else '…'}" for node in missing]
     return " · ".join(parts) or "nobody"

@@ -22,7 +22,9 @@ EXAMPLES = """examples:
   idlesight-models train ./cifar10/train --variants V1,V2,V3 --run runs/cifar10
   idlesight-models export runs/cifar10 --data ./cifar10/train --name cifar10 --out packs/cifar10
   idlesight-models evaluate ./cifar10/test --pack packs/cifar10
+  idlesight-models rules ./cifar10/test --pack packs/cifar10
   idlesight-models pack packs/cifar10
+  idlesight-models reproduce --data data
 """
 
 Parsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -41,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `… | head` has seen enough; nothing more is to be flushed there
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+    except KeyboardInterrupt as exc:
+        print(f"\nstopped{f'; {exc}' if str(exc) else ''}", file=sys.stderr)
         return 130
 
 
@@ -58,7 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_export(commands)
     _add_evaluate(commands)
+    _add_reproduce(commands)
+    _add_rules(commands)
     _add_pack(commands)
+    _add_data(commands)
+    _add_compose(commands)
     return parser
 
 
@@ -72,37 +78,79 @@ def _add_train(commands: Parsers) -> None:
     parser = commands.add_parser(
         "train",
         help="train variants on a folder with one folder of pictures a class",
-        description="Train variants in two stages; the same command continues an interrupted run.",
+        description="Train variants in two stages and write a pack; the same command continues an "
+        "interrupted run.",
         epilog="examples:\n"
-        "  idlesight-models train ./pictures --variants V1,V2,V3 --epochs 5\n"
-        "  idlesight-models train ./pictures --pretrained mobilenet_v2_0.35.npz --order together\n",
+        "  idlesight-models train ./my-pictures --minutes 10\n"
+        "  idlesight-models train ./pictures --variants V1,V2,V3,V4 --epochs 12 --run runs/four\n"
+        "  idlesight-models train ./pictures --pretrained mobilenet_v2_0.35.npz --recipe paper\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, help="folder of class folders")
+    parser.add_argument("data", type=Path, help="data set, of which the train part is taken")
+    _add_reading(parser)
     parser.add_argument(
         "--variants", type=_names, default=("V1", "V2", "V3"), help="(default: V1,V2,V3)"
     )
     parser.add_argument(
-        "--run", type=Path, default=Path("runs/latest"), help="(default: %(default)s)"
+        "--seeds", type=_positive, default=1, help="of each variant, for more devices (default: 1)"
     )
-    parser.add_argument("--pretrained", type=Path, help="ImageNet weights of the trunk (.npz)")
     parser.add_argument(
+        "--run", type=Path, default=Path("runs/latest"), help="its folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", type=_positive_number, help="as many epochs as fit into that time"
+    )
+    parser.add_argument(
+        "--pretrained",
+        default="shipped",
+        help="what the trunk begins with: shipped, none (random), or the .npz of a MobileNetV2 "
+        "named as in Keras (default: shipped)",
+    )
+    _add_recipe(parser.add_argument_group("recipe"))
+    machine = parser.add_argument_group("machine", "by default what a short measurement says")
+    machine.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    machine.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    machine.add_argument("--compile", choices=("auto", "yes", "no"), default="auto")
+    machine.add_argument("--threads", type=_positive, help="CPU threads (default: all)")
+    parser.add_argument("--no-pack", action="store_true", help="leave exporting to `export`")
+    _add_metadata(parser, name_needed=False)
+    parser.set_defaults(command=_lazily("models.training.commands", "train_command"))
+
+
+def _add_recipe(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--recipe",
+        choices=("quick", "paper"),
+        default="quick",
+        help="paper: 135 epochs as in its section IV-B; what is given below goes before it "
+        "(default: quick)",
+    )
+    group.add_argument(
         "--order",
         choices=("ascending", "together"),
-        default="ascending",
         help="each variant from the trunk of the one before, or all on every batch as in the "
-        "paper (default: %(default)s)",
+        "paper (default: ascending)",
     )
-    parser.add_argument("--epochs", type=_positive, default=5, help="of all layers (default: 5)")
-    parser.add_argument("--head-epochs", type=_positive, default=5, help="of stage 1 (default: 5)")
-    parser.add_argument("--batch-size", type=_positive, default=128, help="(default: 128)")
-    parser.add_argument("--learning-rate", type=_positive_number, default=1.5e-3, help="peak")
-    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    parser.add_argument("--threads", type=_positive, help="CPU threads (default: all)")
-    parser.add_argument(
-        "--compile", action="store_true", help="torch.compile: slow start, faster epochs"
+    group.add_argument("--epochs", type=_positive, help="of all layers (default: 10)")
+    group.add_argument(
+        "--further-epochs",
+        type=_positive,
+        help="of a variant that begins with another's trunk (default: 3)",
     )
-    parser.set_defaults(command=_lazily("models.training.commands", "train_command"))
+    group.add_argument("--head-epochs", type=_positive, help="of stage 1 (default: 5)")
+    group.add_argument("--batch-size", type=_positive, help="(default: 64)")
+    group.add_argument("--learning-rate", type=_positive_number, help="peak (default: 0.0015)")
+    group.add_argument(
+        "--balance",
+        type=_share,
+        help="0 draws pictures as they come, 1 every class alike (default: 0.5)",
+    )
+    group.add_argument(
+        "--validation-share",
+        type=_positive_share,
+        help="held out (default: 0.05; 0.2 of fewer than 2,000 pictures)",
+    )
+    group.add_argument("--seed", type=int, default=0, help="(default: 0)")
 
 
 def _add_export(commands: Parsers) -> None:
@@ -110,21 +158,31 @@ def _add_export(commands: Parsers) -> None:
         "export",
         help="write a run's finished variants as TFLite files in a pack",
         description="Export finished variants, check each file against its network on pictures, "
-        "choose the rule on the run's validation part and write the pack.",
+        "choose rule and weights on the run's validation part and write the pack.",
     )
     parser.add_argument("run", type=Path, help="folder of the training run")
-    parser.add_argument("--data", type=Path, required=True, help="the folder it was trained on")
-    parser.add_argument("--name", required=True, help="the pack's name")
-    parser.add_argument("--version", default="1", help="the pack's version (default: 1)")
+    parser.add_argument("--data", type=Path, required=True, help="the data it was trained on")
+    _add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, help="the pack's folder")
-    parser.add_argument("--description", default="", help="one sentence on what it recognises")
-    parser.add_argument("--sources", default="", help="where the pictures and weights come from")
-    parser.add_argument("--licence", default="", help="under which the files may be used")
     parser.add_argument(
-        "--k", type=_positive, default=2, help="scores an answer keeps (default: 2)"
+        "--trunk", type=Path, help="also write the last variant's trunk, to train others from"
     )
-    parser.add_argument("--alpha", type=float, default=1.0, help="of Eq. 1 (default: 1)")
+    _add_metadata(parser, name_needed=True)
     parser.set_defaults(command=_lazily("models.training.commands", "export_command"))
+
+
+def _add_metadata(parser: argparse.ArgumentParser, *, name_needed: bool) -> None:
+    group = parser.add_argument_group("pack")
+    default = "" if name_needed else " (default: the data folder's)"
+    group.add_argument("--name", required=name_needed, help=f"the pack's name{default}")
+    group.add_argument("--version", default="1", help="the pack's version (default: 1)")
+    group.add_argument("--description", default="", help="one sentence on what it recognises")
+    group.add_argument("--sources", default="", help="where the pictures and weights come from")
+    group.add_argument("--licence", default="", help="under which the files may be used")
+    group.add_argument("--k", type=_positive, default=2, help="scores an answer keeps (default: 2)")
+    group.add_argument(
+        "--alpha", type=float, help="weigh by Eq. 1 with this α (default: what serves best)"
+    )
 
 
 def _add_evaluate(commands: Parsers) -> None:
@@ -137,20 +195,131 @@ def _add_evaluate(commands: Parsers) -> None:
         "  idlesight-models evaluate ./cifar10/test --k 1 --rule paper --limit 1000 --json\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("data", type=Path, help="folder of class folders named as the labels")
+    _add_measuring(parser)
+    parser.add_argument("--rule", choices=get_args(Rule), help="(default: the pack's)")
+    parser.set_defaults(command=_lazily("models.evaluation.commands", "evaluate_command"))
+
+
+def _add_rules(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "rules",
+        help="compare how a pack's answers may be combined and weighed",
+        description="Measure every rule with every weighting on labelled pictures, through the "
+        "TFLite files, and name the one that an export would choose.",
+        epilog="examples:\n"
+        "  idlesight-models rules ./validation --pack packs/mine\n"
+        "  idlesight-models rules ./cifar10/test --k 1 --limit 100 --json\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_measuring(parser)
+    parser.set_defaults(command=_lazily("models.evaluation.commands", "rules_command"))
+
+
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", type=Path, help="data set, of which the test part is taken")
     parser.add_argument("--pack", type=Path, help="folder or zip (default: the pack shipped)")
     parser.add_argument("--k", type=_positive, help="scores an answer keeps (default: the pack's)")
-    parser.add_argument("--rule", choices=get_args(Rule), help="(default: the pack's)")
     parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
     parser.add_argument("--threads", type=_positive, default=1, help="(default: 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(command=_lazily("models.evaluation.commands", "evaluate_command"))
+
+
+def _add_reproduce(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "reproduce",
+        help="write a report: the paper's tables and figures from your packs and data",
+        description="Write the paper's tables and figures, from the packs and data at hand, as "
+        "Markdown with PNG and CSV files. What is measured is kept: an interrupted command goes "
+        "on where it was, a second one takes seconds. What is missing the report says.",
+        epilog="examples:\n"
+        "  python ../shared/data/unpack.py cifar10 data/cifar10 --split test\n"
+        "  idlesight-models reproduce --data data --frames ../shared/data/imagenet-samples\n"
+        "  idlesight-models reproduce --quick --only table6,fig6 --out /tmp/report\n"
+        "  idlesight-models reproduce --packs packs/cifar10 packs/home.zip --only table7 --again\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"),
+        help="folder with <pack>/test/<label>/* for each pack (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--packs", type=Path, nargs="+", metavar="PACK",
+        help="folders or zips, of different names (default: all that are shipped)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frames", type=Path, help="folder of photographs, to measure a frame's bytes with"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/reproduction"), help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), metavar="SECTION,…",
+        help="a report of these alone: table2, table6, fig5, fig6, fig7, table7, availability, "
+        "bandwidth",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=_positive, help="only the first N test pictures a class")
+    parser.add_argument(
+        "--quick", action="store_true",
+        help="20 test pictures a class, a tenth of the latency rounds: to see what it does",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cache", type=Path, default=Path("runs/reproduction"),
+        help="where scores, exports and latencies are kept (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--again", action="store_true", help="measure latencies anew, not from the cache"
+    )
+    parser.add_argument("--threads", type=_positive, default=1, help="for accuracy (default: 1)")
+    parser.set_defaults(command=_lazily("models.evaluation.report.commands", "reproduce_command"))
 
 
 def _add_pack(commands: Parsers) -> None:
     parser = commands.add_parser("pack", help="verify a pack and say what is in it")
     parser.add_argument("pack", type=Path, nargs="?", help="folder or zip (default: as shipped)")
     parser.set_defaults(command=_pack)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
+    parser.add_argument("--side", type=_positive, help="hold pictures at most N pixels a side")
+
+
+def _add_data(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "data",
+        help="say what is in a data set and what would spoil training on it",
+        description="Decode every picture and report format, parts, classes, balance, sizes, "
+        "unreadable files, exact duplicates and classes with too few pictures.",
+        epilog="examples:\n"
+        "  idlesight-models data ./my-pictures\n"
+        "  idlesight-models data cifar-10-python.tar.gz --json\n"
+        "  idlesight-models data ./imagenet --limit 20\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="folder or archive, see models/DATA.md")
+    parser.add_argument("--limit", type=_positive, help="only the first N pictures a class")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(command=_lazily("models.datasets.commands", "data_command"))
+
+
+def _add_compose(commands: Parsers) -> None:
+    parser = commands.add_parser(
+        "compose",
+        help="make a data set of your labels from the classes of others",
+        description="Write train/ and test/, a folder a label, of the pictures that a data map "
+        "names: hard links where the file system allows. A stopped run goes on where it was.",
+        epilog="examples:\n"
+        "  idlesight-models compose home --root ./datasets --out ./datasets/home\n"
+        "  idlesight-models compose my-map.yaml --root ./datasets --out ./mine --split test\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("map", type=Path, help="YAML file, or a shipped map: home, photos")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    parser.add_argument(
+        "--split", choices=("train", "test", "both"), help="parts to write (default: the map's)"
+    )
+    parser.set_defaults(command=_lazily("models.datasets.commands", "compose_command"))
 
 
 def _specs(options: argparse.Namespace) -> int:
@@ -171,7 +340,8 @@ def _pack(options: argparse.Namespace) -> int:
         f"{manifest.name} {manifest.version}: {len(pack.labels)} labels, rule {manifest.rule}, ",
         end="",
     )
-    print(f"k = {manifest.k}, α = {manifest.alpha:g}; every file matches its SHA-256")
+    weighed = "" if manifest.alpha is None else f", α = {manifest.alpha:g}"
+    print(f"k = {manifest.k}{weighed}; every file matches its SHA-256")
     print(f"  {'variant':8} {'ρ':>4} {'precision':9} {'kB':>6} {'validation':>10}  model")
     for entry in manifest.variants:
         accuracy = entry.validation_accuracy
@@ -192,7 +362,7 @@ def _lazily(module: str, function: str) -> Command:
         try:
             loaded = importlib.import_module(module)
         except ModuleNotFoundError as exc:
-            extra = "gateway" if exc.name == "rich" else "train"
+            extra = {"rich": "gateway", "matplotlib": "report"}.get(exc.name or "", "train")
             raise ModelsError(
                 f"this command needs {exc.name}: pip install 'idlesight[{extra}]'"
             ) from exc
@@ -229,6 +399,23 @@ def _positive_number(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
+def _positive_share(text: str) -> float:
+    value = _share(text)
+    if not 0 < value <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and up to 0.5")
     return value
 
 

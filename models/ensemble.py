@@ -174,15 +174,59 @@ def combine(answers: Sequence[Answer], class_count: int, rule: Rule) -> Doubles:
     meaningful, its level is not: a softmax over softmaxes stays close to 1/C.
     "residual" keeps probabilities: what a top-k vector lacks to 1 is spread evenly over the
     classes it does not name, and the vectors' weighted mean is returned. Its level is a confidence.
+    "product" is the weighted geometric mean of the same completed vectors, scaled to sum to 1: a
+    class wins that no variant finds unlikely. Its level is a confidence too.
 
     Args:
         answers: at least one; their k may differ, their order does not matter.
         class_count: C.
-        rule: which of the two.
+        rule: which of them.
 
     Returns:
         Shape (C,), float64, sums to 1. It is float64 because under "paper" scores that differ by
         one float32 step differ by 1/C of it in the result.
+
+    Raises:
+        ValueError: no answers, an index outside [0, C) or an unknown rule.
+    """
+    return tally(answers, class_count, rule).probabilities()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tally:
+    """What a rule has added up, before anything is normalised.
+
+    Every rule adds: an answer gives each class the same level and those it names something on
+    top. So the order of the classes is that of `rise`, and a further answer only adds to it.
+
+    Attributes:
+        rule: by which it was added.
+        rise: shape (C,), ≥ 0, what each class got on top.
+        level: what every class got.
+        weight: Σ w_i of the answers.
+    """
+
+    rule: Rule
+    rise: Doubles
+    level: float
+    weight: float
+
+    def probabilities(self) -> Doubles:
+        """Return shape (C,), what `combine` returns."""
+        if self.rule == "residual":
+            return _shares(self.rise + self.level)
+        # The level cancels in a softmax.
+        total = self.rise / self.weight if self.rule == "product" else self.rise
+        return _shares(np.exp(total - total.max()))
+
+
+def tally(answers: Sequence[Answer], class_count: int, rule: Rule) -> Tally:
+    """Return the sums from which `combine` makes probabilities, in O(Vk + C).
+
+    Args:
+        answers: at least one; their k may differ.
+        class_count: C.
+        rule: by which to add.
 
     Raises:
         ValueError: no answers, an index outside [0, C) or an unknown rule.
@@ -192,9 +236,20 @@ def combine(answers: Sequence[Answer], class_count: int, rule: Rule) -> Doubles:
     if rule not in _RULES:
         raise ValueError(f"unknown rule {rule!r}, it is one of {', '.join(_RULES)}")
     votes = _Votes.of(answers)
-    if votes.indices.max() >= class_count or votes.indices.min() < 0:
+    if votes.indices.astype(np.uint64).max() >= class_count:  # a negative one becomes huge
         raise ValueError(f"an index is outside [0, {class_count})")
-    return _RULES[rule](votes, class_count)
+    rise, level = _RULES[rule](votes, class_count)
+    sums = np.bincount(votes.indices, weights=rise, minlength=class_count)
+    return Tally(rule, cast(Doubles, sums), level, sum(votes.weights.tolist()))
+
+
+def product_floor(class_count: int) -> float:
+    """Return the least probability that "product" reads in any score.
+
+    A thousandth of an even share: a score of 0, which may be rounding or the index sent alone,
+    must not let one variant forbid a class for all.
+    """
+    return 1e-3 / class_count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,58 +278,64 @@ class _Votes:
         sums: Doubles = np.add.reduceat(x, self.starts)
         return sums
 
-    def least(self, x: Doubles) -> Doubles:
-        """Return the minima (V,) over each answer's part of x (N,)."""
-        minima: Doubles = np.minimum.reduceat(x, self.starts)
-        return minima
-
     def spread(self, x: Doubles) -> Doubles:
         """Return (N,): each answer's entry of x (V,) repeated for its scores."""
         return x.repeat(self.sizes)
 
-    def scatter_add(self, x: Doubles, class_count: int) -> Doubles:
-        """Return (C,): per class the sum of what x (N,) holds for it."""
-        sums = np.bincount(self.indices, weights=x, minlength=class_count)
-        return cast(Doubles, sums)  # numpy's stub knows only counts
+    def completed(self, class_count: int) -> tuple[Doubles, Doubles]:
+        """Return the named classes' probabilities (N,) and each answer's level (V,) elsewhere.
+
+        What an answer lacks to 1 is shared evenly by the C − k classes it does not name, but none
+        gets more than the least class it names: rounded scores must not lift a class above those
+        that beat it. Scores that add to more than 1, which is rounding or a liar, are scaled down.
+        """
+        mass = self.sum(self.values)  # (V,)
+        absent = [max(class_count - size, 1) for size in self.sizes]
+        least = np.minimum.reduceat(self.values, self.starts)
+        level = np.minimum(np.maximum(1.0 - mass, 0.0) / absent, least)
+        return self.values / self.spread(np.maximum(mass, 1.0)), level
 
 
-def _combine_paper(votes: _Votes, class_count: int) -> Doubles:
-    """Fig. 4 in O(Vk + C).
+def _add_paper(votes: _Votes, class_count: int) -> tuple[Doubles, float]:
+    """Fig. 4 without the (V, C) tensor.
 
     With 0 at the absent classes the softmax of answer i is e^v / Z_i at its places and 1 / Z_i
     elsewhere, Z_i = (C − k_i) + Σ e^v = C + Σ (e^v − 1). Split off the flat w_i / Z_i: what is
-    left is w_i (e^v − 1) / Z_i at k places, and the flat parts add to one constant that the last
-    softmax cancels.
+    left is w_i (e^v − 1) / Z_i at k places.
     """
     rise = np.expm1(votes.values)  # (N,)
     scale = votes.weights / (class_count + votes.sum(rise))  # (V,), w_i / Z_i
-    total = votes.scatter_add(rise * votes.spread(scale), class_count)  # (C,)
-    np.exp(total - total.max(), out=total)
-    total /= total.sum()
-    return total
+    return rise * votes.spread(scale), sum(scale.tolist())
 
 
-def _combine_residual(votes: _Votes, class_count: int) -> Doubles:
-    """The weighted mean of the answers' completed probability vectors in O(Vk + C).
+def _add_residual(votes: _Votes, class_count: int) -> tuple[Doubles, float]:
+    """Probabilities, times the weights."""
+    named, level = votes.completed(class_count)
+    rise = (named - votes.spread(level)) * votes.spread(votes.weights)  # (N,), ≥ 0
+    return rise, float(level @ votes.weights)
 
-    Answer i lacks 1 − Σ v; each of its C − k_i absent classes gets an even share of that, its
-    level, but never more than the least class it names: rounded scores must not lift a class
-    above those that beat it. The last division is by Σ w_i, but for what rounding took.
-    """
-    lack = np.maximum(1.0 - votes.sum(votes.values), 0.0)  # (V,)
-    absent = np.maximum(class_count - np.array(votes.sizes), 1)  # (V,)
-    level = votes.weights * np.minimum(lack / absent, votes.least(votes.values))  # (V,)
-    rise = votes.values * votes.spread(votes.weights) - votes.spread(level)  # (N,), ≥ 0
-    total = votes.scatter_add(rise, class_count)  # (C,)
-    total += level.sum()
+
+def _add_product(votes: _Votes, class_count: int) -> tuple[Doubles, float]:
+    """Log-probabilities, times the weights."""
+    floor = product_floor(class_count)
+    named, level = votes.completed(class_count)
+    log_level = np.log(np.maximum(level, floor))  # (V,)
+    log_named = np.log(np.maximum(named, floor))  # (N,)
+    rise = (log_named - votes.spread(log_level)) * votes.spread(votes.weights)  # (N,), ≥ 0
+    return rise, float(log_level @ votes.weights)
+
+
+def _shares(total: Doubles) -> Doubles:
+    """Return x scaled to sum to 1; even where it is 0 throughout."""
     mass = total.sum()
     if mass == 0.0:  # every score there is rounded to 0: nothing is known
-        return np.full(class_count, 1.0 / class_count)
-    total /= mass
-    return total
+        return np.full(total.size, 1.0 / total.size)
+    shares: Doubles = total / mass
+    return shares
 
 
-_RULES: dict[Rule, Callable[[_Votes, int], Doubles]] = {
-    "paper": _combine_paper,
-    "residual": _combine_residual,
+_RULES: dict[Rule, Callable[[_Votes, int], tuple[Doubles, float]]] = {
+    "paper": _add_paper,
+    "residual": _add_residual,
+    "product": _add_product,
 }

@@ -11,7 +11,9 @@ ModelsError
 ├── ModelFormatError           the bytes are not a TFLite model that the runtime can load
 ├── ModelShapeError            the model takes or returns another shape than a variant does
 ├── DecodeError                the bytes are not a JPEG that can be decoded
-└── DatasetError               the folder of labelled pictures cannot be used
+├── PictureError               a picture of a data set cannot be decoded; it is left out
+└── DatasetError               the labelled pictures cannot be used
+    └── DataMapError           the file that says which classes make up which labels is not valid
 
 Every message is one sentence fit for a person: what is wrong, and what to do where that is known.
 """
@@ -91,5 +93,23 @@ class DecodeError(ModelsError):
     """The bytes are not a JPEG that can be decoded."""
 
 
+class PictureError(ModelsError):
+    """A picture of a data set cannot be decoded; it is left out.
+
+    Attributes:
+        file: the picture's file.
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file} {problem}")
+        self.file = file
+        self.problem = problem
+
+
 class DatasetError(ModelsError):
-    """The folder of labelled pictures cannot be used."""
+    """The labelled pictures cannot be used."""
+
+
+class DataMapError(DatasetError):
+    """The file that says which classes make up which labels is not valid."""

@@ -48,7 +48,7 @@ class VariantEntry(BaseModel):
         resolution: ρ, the side of the square input in pixels.
         width: d, the width factor.
         input_offset: (dx, dy), how far its view is shifted, in fractions of the picture.
-        weight: its factor of Eq. 1.
+        weight: of its answers, by Eq. 1 where the pack has an α.
         parameters: how many it has; 0 where that is not known.
         macs: multiply-accumulates per inference; 0 where that is not known.
         validation_accuracy: top-1 share on data it was not trained on.
@@ -86,7 +86,7 @@ class PackManifest(BaseModel):
         labels: the C classes in the order of the models' scores.
         rule: how answers combine, see `models.ensemble.combine`.
         k: how many scores a variant sends.
-        alpha: α of Eq. 1, by which the weights were computed.
+        alpha: α of Eq. 1, by which the weights were computed; None where it was otherwise.
         variants: by rising cost.
         description: what it recognises and how well.
         sources: the data and weights it was made from.
@@ -105,7 +105,7 @@ class PackManifest(BaseModel):
     ]
     rule: Rule
     k: Annotated[int, Field(ge=1)]
-    alpha: Finite
+    alpha: Finite | None = None
     variants: Annotated[tuple[VariantEntry, ...], Field(min_length=1, max_length=MAX_VARIANTS)]
     description: Prose = ""
     sources: Prose = ""

@@ -86,11 +86,11 @@ def resize(
         min(1.0, 1.0 + dx) * width,
         min(1.0, 1.0 + dy) * height,
     )
-    square = _to_rgb(image).resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
+    square = to_rgb(image).resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
     return np.asarray(square, dtype=np.float32)[np.newaxis]
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Return the picture as 8-bit RGB; transparency is dropped."""
     if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
         grey = np.asarray(image).clip(0, 65535) >> 8

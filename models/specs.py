@@ -4,7 +4,8 @@ A specification is enough to build the network, count its parameters and count i
 multiply-accumulates; nothing here needs a framework (paper III-B, Tables I and II).
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -15,6 +16,8 @@ STEM_CHANNELS: Final = 32
 
 RESOLUTIONS: Final = (96, 128, 160, 192, 224, 256, 320)
 """ρ of variant 1…7 in pixels, the same in both families (Table II)."""
+
+_SEEDED_NAME: Final = re.compile(r"(?P<variant>\w+)(-s(?P<seed>[1-9]\d?))?")
 
 CHANNEL_DIVISOR: Final = 8
 """MobileNetV2 rounds every width to a multiple of 8 (arXiv 1801.04381, reference code)."""
@@ -101,6 +104,26 @@ class VariantSpec:
         return tuple(blocks)
 
 
+def spec_of(name: str) -> VariantSpec:
+    """Return the specification of a variant by its name, such as `V3` or `V3-s2`.
+
+    `-s2` names the same network trained from another seed: for more devices than variants.
+
+    Raises:
+        KeyError: there is no such variant.
+    """
+    match = _SEEDED_NAME.fullmatch(name)
+    if match is None:
+        raise KeyError(name)
+    return replace(VARIANTS[match["variant"]], name=name)
+
+
+def seed_of(name: str) -> int:
+    """Return which of its seeds a variant is trained from: 2 for `V3-s2`, 0 for `V3`."""
+    match = _SEEDED_NAME.fullmatch(name)
+    return int(match["seed"] or 0) if match else 0
+
+
 def round_channels(channels: float) -> int:
     """Return `channels` rounded to a multiple of 8 that loses at most 10 % of it."""
     rounded = max(
@@ -169,3 +192,6 @@ def _family() -> dict[str, VariantSpec]:
 
 VARIANTS: Final = MappingProxyType(_family())
 """Every variant of the paper by name."""
+
+BASELINE: Final = VariantSpec("MobileNetV2", 224, 1.0, 1280)
+"""MobileNetV2 1.0 at 224 px, which the paper compares with; its head ends in an average pool."""

@@ -1,8 +1,8 @@
 """Accuracy of variants and of their ensembles, measured through the files that nodes run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.dataset import Dataset
-from models.ensemble import Answer, combine, compress
+from models.evaluation.ballots import STATED_BY, Sent, ballots_of, chunks
 from models.pack import Pack
 from models.preprocess import resize
 from models.rules import Rule
@@ -30,8 +30,8 @@ class SubsetAccuracy:
     Attributes:
         variants: the variants that answered.
         top_1: share of pictures whose highest combined score is the right class.
-        confidence: mean of the winner's combined score; where it is a probability and well
-            calibrated it is close to `top_1`.
+        confidence: mean of the confidence that a gateway would state of the winner; where it is
+            well calibrated it is close to `top_1`.
     """
 
     variants: tuple[str, ...]
@@ -76,34 +76,6 @@ def classify(
     return scores
 
 
-def ensemble_accuracy(
-    scores: Mapping[str, Floats],
-    weights: Mapping[str, float],
-    targets: Ints,
-    k: int,
-    rule: Rule,
-) -> SubsetAccuracy:
-    """Return the accuracy of all the given variants together when each sends its top k.
-
-    Args:
-        scores: (N, C) of each variant.
-        weights: each variant's share by Eq. 1.
-        targets: (N,), the right classes.
-        k: scores an answer keeps; 1 sends the index alone (Eq. 3).
-        rule: how answers combine.
-    """
-    class_count = next(iter(scores.values())).shape[1]
-    right = 0
-    confidence = 0.0
-    for index, target in enumerate(targets):
-        answers = [Answer(*compress(one[index], k), weights[name]) for name, one in scores.items()]
-        combined = combine(answers, class_count, rule)
-        winner = int(combined.argmax())
-        right += winner == target
-        confidence += float(combined[winner])
-    return SubsetAccuracy(tuple(scores), right / len(targets), confidence / len(targets))
-
-
 def subset_accuracies(
     scores: Mapping[str, Floats],
     weights: Mapping[str, float],
@@ -111,11 +83,32 @@ def subset_accuracies(
     k: int,
     rule: Rule,
 ) -> list[SubsetAccuracy]:
-    """Return the accuracy of every non-empty subset of the variants, small ones first."""
-    subsets: Sequence[tuple[str, ...]] = [
-        subset for size in range(1, len(scores) + 1) for subset in combinations(scores, size)
-    ]
+    """Return the accuracy of every non-empty subset of the variants, small ones first.
+
+    Args:
+        scores: (N, C) of each variant.
+        weights: what each variant's answer weighs.
+        targets: (N,), the right classes.
+        k: scores an answer keeps; 1 sends the index alone (Eq. 3).
+        rule: how answers combine.
+    """
+    names = list(scores)
+    in_order = [weights[name] for name in names]
+    right: Counter[tuple[int, ...]] = Counter()
+    confidence: defaultdict[tuple[int, ...], float] = defaultdict(float)
+    for chunk in chunks(*next(iter(scores.values())).shape):
+        sent = Sent.of(np.stack([one[chunk] for one in scores.values()]), k)
+        ranked = ballots_of(sent, rule).subsets(in_order)
+        stated = ballots_of(sent, STATED_BY[rule]).subsets(in_order)
+        for (subset, sums), (_, stating) in zip(ranked, stated, strict=True):
+            winners = sums.winners()
+            right[subset] += int((winners == targets[chunk]).sum())
+            confidence[subset] += float(stating.probability(winners).sum())
     return [
-        ensemble_accuracy({name: scores[name] for name in subset}, weights, targets, k, rule)
-        for subset in subsets
+        SubsetAccuracy(
+            variants=tuple(names[index] for index in subset),
+            top_1=right[subset] / len(targets),
+            confidence=confidence[subset] / len(targets),
+        )
+        for subset in sorted(confidence, key=lambda subset: (len(subset), subset))
     ]

@@ -4,7 +4,7 @@ Pictures are drawn, flipped, turned, shifted and mixed once; each variant then s
 picture at its own resolution, so what varies between variants is what they see, not the data.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +42,7 @@ class Batch:
     targets: Tensor
 
     def sample(self, resolution: int) -> Tensor:
-        """Return the pictures as (B, 3, resolution, resolution), RGB 0–255, channels last."""
+        """Return the pictures as (B, 3, resolution, resolution), RGB 0–255."""
         side = self.pixels.shape[-1]
         grid_side = resolution if side <= resolution else side
         grid = functional.affine_grid(
@@ -51,32 +51,48 @@ class Batch:
         turned = functional.grid_sample(
             self.pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
         )
-        return resize(turned, resolution).contiguous(memory_format=torch.channels_last)
+        return resize(turned, resolution)
+
+    def to(self, device: str) -> "Batch":
+        """Return the batch on that device."""
+        return Batch(self.pixels.to(device), self.transforms.to(device), self.targets.to(device))
 
 
 def batches(
     pixels: Tensor,
     targets: Tensor,
-    class_count: int,
+    draws: Sequence[int],
     batch_size: int,
     augmentation: Augmentation,
     generator: torch.Generator,
+    *,
+    first: int = 0,
 ) -> Iterator[Batch]:
     """Yield one epoch, `batch_count` augmented batches in random order.
 
     Args:
         pixels: shape (N, 3, S, S), uint8.
         targets: shape (N,).
-        class_count: C.
+        draws: shape (C,), how many pictures of each class the epoch has.
         batch_size: B.
         augmentation: how far pictures are changed.
         generator: the only source of randomness, so that a resumed run repeats nothing.
+        first: the batch to begin with; those before it are drawn, but not made.
     """
-    order = torch.randperm(len(targets), generator=generator)
-    for chosen in torch.split(order, batch_size)[: batch_count(len(targets), batch_size)]:
+    class_count = len(draws)
+    order = _epoch_order(targets, draws, generator)
+    chunks = torch.split(order, batch_size)[: batch_count(len(order), batch_size)]
+    for number, chosen in enumerate(chunks):
+        share, partner = _mixing(len(chosen), augmentation.mixup_alpha, generator)
+        transforms = _transforms(len(chosen), augmentation, generator)
+        if number < first:
+            continue
+        drawn = pixels[chosen].float()
         one_hot = functional.one_hot(targets[chosen], class_count).float()  # (B, C)
-        mixed, soft = _mix_up(pixels[chosen].float(), one_hot, augmentation.mixup_alpha, generator)
-        yield Batch(mixed, _transforms(len(chosen), augmentation, generator), soft)
+        if share < 1:
+            drawn = drawn.lerp(drawn[partner], 1 - share)
+            one_hot = one_hot.lerp(one_hot[partner], 1 - share)
+        yield Batch(drawn, transforms, one_hot)
 
 
 def batch_count(picture_count: int, batch_size: int) -> int:
@@ -104,18 +120,32 @@ def resize(pictures: Tensor, resolution: int) -> Tensor:
     )
 
 
-def _mix_up(
-    pixels: Tensor, targets: Tensor, alpha: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _epoch_order(targets: Tensor, draws: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Return indices of pictures in random order, `draws[c]` of class c.
+
+    A class repeats a picture only after all others of it were drawn.
+    """
+    parts = []
+    for target, wanted in enumerate(draws):
+        members = torch.nonzero(targets == target).flatten()
+        while wanted > 0 and len(members):
+            shuffled = members[torch.randperm(len(members), generator=generator)]
+            parts.append(shuffled[:wanted])
+            wanted -= len(shuffled)
+    order = torch.cat(parts)
+    return order[torch.randperm(len(order), generator=generator)]
+
+
+def _mixing(count: int, alpha: float, generator: torch.Generator) -> tuple[float, Tensor]:
+    """Return MixUp's share of each picture that stays, and whom the rest comes from (count,)."""
     if alpha <= 0:
-        return pixels, targets
+        return 1.0, torch.arange(count)
     # Beta(α, α) as a ratio of gamma draws: torch's own sampler takes no generator.
     seed = int(torch.randint(2**31, (1,), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         share = float(torch.distributions.Beta(alpha, alpha).sample())
-    partner = torch.randperm(len(pixels), generator=generator)
-    return pixels.lerp(pixels[partner], 1 - share), targets.lerp(targets[partner], 1 - share)
+    return share, torch.randperm(count, generator=generator)
 
 
 def _transforms(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:

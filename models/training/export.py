@@ -9,16 +9,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
 
 from models.dataset import Dataset
-from models.ensemble import variant_weights
-from models.evaluation.accuracy import Floats, classify, ensemble_accuracy
+from models.evaluation.accuracy import classify
+from models.evaluation.rules import Figures, choose
 from models.pack import PackManifest, VariantEntry
-from models.rules import Rule
 from models.runtime import Classifier
 from models.specs import macs, parameters
 from models.training.errors import ExportError
@@ -55,7 +53,7 @@ def export(trained: Trained, pictures: Dataset) -> Exported:
     """
     spec = trained.network.spec
     deployed = DeployedVariant(trained.network, trained.temperature).eval()
-    model = _convert(deployed, spec.resolution)
+    model = convert(deployed, spec.resolution)
     chosen = np.linspace(0, len(pictures) - 1, min(CHECKED_PICTURES, len(pictures))).astype(int)
     classifier = Classifier(model)
     differences = [0.0]
@@ -86,10 +84,10 @@ def manifest_of(
     sources: str,
     licence: str,
     k: int,
-    alpha: float,
-    on_rule: Callable[[Rule, float], None] = lambda _rule, _accuracy: None,
+    alpha: float | None = None,
+    on_figures: Callable[[Figures], None] = lambda _: None,
 ) -> PackManifest:
-    """Return the manifest of a pack of these files, its rule chosen on validation pictures.
+    """Return the manifest of a pack of these files, rule and weights chosen on validation pictures.
 
     Args:
         exported: the files.
@@ -100,19 +98,16 @@ def manifest_of(
         sources: where the pictures and weights come from.
         licence: under which the files may be used.
         k: scores an answer keeps.
-        alpha: α of Eq. 1.
-        on_rule: told each rule's accuracy on the validation pictures.
+        alpha: α of Eq. 1 where the weights are to be its; else they are chosen.
+        on_figures: told what each rule and weighting reached on the validation pictures.
     """
     specs = [one.trained.network.spec for one in exported]
-    weights = variant_weights(
-        [spec.resolution for spec in specs], [spec.width for spec in specs], alpha
-    )
     labels = exported[0].trained.labels
-    scores: dict[str, Floats] = {}
+    scores = [classify(Classifier(one.model), validation.pixels) for one in exported]
+    choice = choose(scores, validation.targets, specs, k, alpha=alpha, on_figures=on_figures)
     entries = []
-    for one, spec, weight in zip(exported, specs, weights, strict=True):
-        scores[spec.name] = classify(Classifier(one.model), validation.pixels)
-        right = scores[spec.name].argmax(1) == validation.targets
+    for one, spec, of_one, weight in zip(exported, specs, scores, choice.weights, strict=True):
+        right = of_one.argmax(1) == validation.targets
         entries.append(
             VariantEntry(
                 name=spec.name,
@@ -121,27 +116,20 @@ def manifest_of(
                 precision="float32",
                 resolution=spec.resolution,
                 width=spec.width,
-                weight=float(weight),
+                weight=weight,
                 parameters=parameters(spec, len(labels)),
                 macs=macs(spec, len(labels)),
                 validation_accuracy=float(right.mean()),
                 provenance=one.trained.provenance,
             )
         )
-    shares = {entry.name: entry.weight for entry in entries}
-    accuracy: dict[Rule, float] = {}
-    for rule in get_args(Rule):
-        accuracy[rule] = ensemble_accuracy(scores, shares, validation.targets, k, rule).top_1
-        on_rule(rule, accuracy[rule])
-    # Of equal rules the one whose score is a probability serves people better.
-    best = max(accuracy, key=lambda rule: (accuracy[rule], rule == "residual"))
     return PackManifest(
         name=name,
         version=version,
         labels=labels,
-        rule=best,
+        rule=choice.rule,
         k=k,
-        alpha=alpha,
+        alpha=choice.alpha,
         variants=tuple(entries),
         description=description,
         sources=sources,
@@ -149,7 +137,7 @@ def manifest_of(
     )
 
 
-def _convert(deployed: DeployedVariant, resolution: int) -> bytes:
+def convert(deployed: DeployedVariant, resolution: int) -> bytes:
     """Return the TFLite flatbuffer of the graph."""
     example = torch.zeros(1, resolution, resolution, 3)
     with _quiet():

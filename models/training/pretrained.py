@@ -1,6 +1,8 @@
 """ImageNet weights of MobileNetV2's trunk, from an `.npz` named as in Keras Applications."""
 
 import hashlib
+import importlib.resources
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,12 @@ from models.training.errors import WeightsError
 from models.training.network import ConvBatchNorm, InvertedResidual, Variant
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[np.float32]]]
+
+
+def shipped_trunk(width: float) -> Path | None:
+    """Return the weights that come with idlesight for that width factor, if there are any."""
+    file = Path(str(importlib.resources.files("models"))) / "training" / f"trunk_{width:g}.npz"
+    return file if file.is_file() else None
 
 
 def describe(weights: Path) -> str:
@@ -56,6 +64,34 @@ def load_trunk(variant: Variant, weights: Path) -> None:
             raise WeightsError(
                 f"{weights} does not fit width {variant.spec.width:g}: {layer} has another shape"
             ) from exc
+
+
+def save_trunk(variant: Variant, weights: Path) -> None:
+    """Write the variant's trunk as an `.npz` that `load_trunk` reads, in half precision.
+
+    Half is enough to start from and halves what a download or a repository carries.
+
+    Raises:
+        WeightsError: the file can't be written.
+    """
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for layer, norm, module in _named_layers(variant):
+        # The inverse of `_fill`: OIHW -> HWIO, C1HW -> HWC1.
+        axes = (2, 3, 0, 1) if layer.endswith("depthwise_kernel") else (2, 3, 1, 0)
+        arrays[layer] = module.conv.weight.detach().numpy().transpose(axes)
+        arrays[f"{norm}/gamma"] = module.norm.weight.detach().numpy()
+        arrays[f"{norm}/beta"] = module.norm.bias.detach().numpy()
+        arrays[f"{norm}/moving_mean"] = module.norm.get_buffer("running_mean").numpy()
+        arrays[f"{norm}/moving_variance"] = module.norm.get_buffer("running_var").numpy()
+    beside = weights.with_suffix(".partial")
+    try:
+        with beside.open("wb") as stream:
+            halves: dict[str, Any] = {k: v.astype(np.float16) for k, v in arrays.items()}
+            np.savez_compressed(stream, **halves)
+        os.replace(beside, weights)
+    except OSError as exc:
+        beside.unlink(missing_ok=True)
+        raise WeightsError(f"{weights} can't be written: {exc.strerror}") from exc
 
 
 def _named_layers(variant: Variant) -> Iterator[tuple[str, str, ConvBatchNorm]]:

@@ -1,7 +1,7 @@
 """The folder of one training run: its recipe, checkpoints, finished weights and log.
 
     run.json            recipe, labels and number of pictures: what a resumed run must agree with
-    <group>.checkpoint  the group in progress, such as V1+V2, written after every epoch
+    <group>.checkpoint  the group in progress, such as V1+V2, written every two minutes
     <variant>.pt        finished weights, validation accuracy and temperature
     log.csv             one row an epoch and variant
 
@@ -11,21 +11,32 @@ Every file is written beside its place and renamed into it, so that a killed run
 import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models.specs import VARIANTS
+from models.specs import seed_of, spec_of
 from models.training.augment import Augmentation
 from models.training.errors import CheckpointError
 from models.training.network import Variant
-from models.training.recipe import Order, Recipe
+from models.training.recipe import Order, Recipe, Schedule
 
-FORMAT = 1
-LOG_COLUMNS = ("variant", "stage", "epoch", "learning_rate", "loss", "validation_accuracy", "s")
+FORMAT = 2
+LOG_COLUMNS = (
+    "variant",
+    "stage",
+    "epoch",
+    "learning_rate",
+    "loss",
+    "validation_accuracy",
+    "s",
+    "ms_per_picture",
+    "peak_memory_mb",
+    "machine",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +56,14 @@ class Trained:
     validation_accuracy: float
     temperature: float
     provenance: str
+
+
+def in_order(names: Collection[str]) -> list[str]:
+    """Return the variants' names by rising resolution, width and seed."""
+    known = {name: spec_of(name) for name in names}
+    return sorted(
+        known, key=lambda name: (known[name].resolution, known[name].width, seed_of(name))
+    )
 
 
 class Run:
@@ -83,12 +102,14 @@ class Run:
                         "resume it with the same ones or name another folder with --run"
                     )
                 there = theirs["recipe"]["variants"]
-                mine["recipe"]["variants"] = [
-                    name for name in VARIANTS if name in there or name in recipe.variants
-                ]
+                mine["recipe"]["variants"] = in_order({*there, *recipe.variants})
             _replace(described, json.dumps(mine, indent=2).encode())
         except (OSError, ValueError) as exc:
             raise CheckpointError(f"{self.folder} can't be used for the run: {exc}") from exc
+
+    def exists(self) -> bool:
+        """Return whether the folder holds a run."""
+        return (self.folder / "run.json").is_file()
 
     def recipe(self) -> Recipe:
         """Return the recipe that the folder's run was started with.
@@ -103,6 +124,7 @@ class Run:
                 | {
                     "variants": tuple(described["variants"]),
                     "order": Order(described["order"]),
+                    "schedule": Schedule(described["schedule"]),
                     "augmentation": Augmentation(**described["augmentation"]),
                 }
             )
@@ -122,8 +144,9 @@ class Run:
 
     def save_trained(self, trained: Trained) -> None:
         """Keep a finished variant."""
+        weights = trained.network.state_dict()
         state = {
-            "weights": trained.network.state_dict(),
+            "weights": {key: value.cpu() for key, value in weights.items()},
             "labels": list(trained.labels),
             "validation_accuracy": trained.validation_accuracy,
             "temperature": trained.temperature,
@@ -137,7 +160,7 @@ class Run:
         if state is None:
             return None
         labels = tuple(state["labels"])
-        network = Variant(VARIANTS[name], len(labels))
+        network = Variant(spec_of(name), len(labels))
         network.load_state_dict(state["weights"])
         return Trained(
             network.eval(),
@@ -149,7 +172,7 @@ class Run:
 
     def finished(self) -> list[str]:
         """Return the names of the finished variants in ascending resolution."""
-        return [name for name in VARIANTS if (self.folder / f"{name}.pt").exists()]
+        return in_order({file.stem for file in self.folder.glob("*.pt")})
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append one row to log.csv."""
@@ -178,7 +201,7 @@ class Run:
         if not file.exists():
             return None
         try:
-            state: dict[str, Any] = torch.load(file, weights_only=True)
+            state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
         except Exception as exc:  # torch raises whatever the unpickler meets
             raise CheckpointError(f"{file} can't be read ({exc}): delete it to redo it") from exc
         if state.get("format") != FORMAT:

@@ -205,6 +205,35 @@ async def test_late_answer_is_counted_and_changes_no_result(
     assert [result.status for result in house.results] == ["no_answer"]
 
 
+async def test_certain_result_does_not_wait_for_a_slow_node(
+    house: "House", until_true: Until
+) -> None:
+    slow = await house.node("slow", "V1")
+    slow.answers = False
+    for name, variant in (("b", "V2"), ("c", "V3")):
+        await house.node(name, variant)
+    gateway = house.gateway(porch(house, 1))
+    house.spawn(gateway.run(wait_for_nodes=3))
+    await house.has_results(1)  # long before the deadline
+    (result,) = house.results
+    assert (result.status, result.decided, result.missing) == ("answered", "certain", ["slow"])
+    assert (result.label, result.expected) == ("label4", 3)
+    await slow.answer(slow.frames[0], values=(1.0, 0.0), indices=(7, 4))
+    await until_true(lambda: gateway.counts["predictions.after_decision"] == 1)
+    assert not any(kind.startswith("dropped") for kind in gateway.counts)
+
+
+async def test_camera_may_wait_for_every_node(house: "House") -> None:
+    slow = await house.node("slow", "V1")
+    slow.answers = False
+    for name, variant in (("b", "V2"), ("c", "V3")):
+        await house.node(name, variant)
+    gateway = house.gateway(porch(house, 1, deadline_ms=100, decide_early=False))
+    await gateway.run(exit_when_done=True, wait_for_nodes=3)
+    await house.has_results(1)
+    assert (house.results[0].decided, house.results[0].missing) == ("deadline", ["slow"])
+
+
 async def test_frames_go_on_after_the_broker_was_away(
     house: "House", memory: "Memory", until_true: Until
 ) -> None:

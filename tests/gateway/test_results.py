@@ -12,11 +12,11 @@ LABELS = ("cat", "dog", "fox", "owl")
 CAPTURED = datetime(2025, 6, 1, 12, 30, tzinfo=UTC)
 
 
-def decision(scores: list[float] | None, **changes: Any) -> Decision:
+def decision(scores: list[float] | None, min_confidence: float = 0.5, **changes: Any) -> Decision:
     array = None if scores is None else np.array(scores)
     decided: Decided = "deadline"
     fields: dict[str, Any] = {
-        "ticket": Ticket(7, "porch", CAPTURED, 500),
+        "ticket": Ticket(7, "porch", CAPTURED, 500, min_confidence),
         "decided": decided,
         "contributions": () if scores is None else (Contribution("a", "V1", 3.25, 1),),
         "expected": 2,
@@ -29,7 +29,7 @@ def decision(scores: list[float] | None, **changes: Any) -> Decision:
 
 
 def test_result_says_what_automations_need() -> None:
-    result = build_result(decision([0.1, 0.7, 0.15, 0.05]), LABELS, min_confidence=0.5, pack="pets")
+    result = build_result(decision([0.1, 0.7, 0.15, 0.05]), LABELS, pack="pets")
     assert result.model_dump(mode="json") == {
         "camera": "porch",
         "frame": 7,
@@ -74,13 +74,12 @@ def test_fewer_answers_than_the_quorum_are_unsure(
     result = build_result(
         decision(
             [0.1, 0.7, 0.1, 0.1],
-            ticket=Ticket(7, "porch", CAPTURED, 500, quorum=quorum),
+            ticket=Ticket(7, "porch", CAPTURED, 500, min_confidence=0.5, quorum=quorum),
             contributions=tuple(
                 Contribution(f"n{number}", "V1", 1.0, best) for number, best in enumerate(votes)
             ),
         ),
         LABELS,
-        min_confidence=0.5,
         pack="p",
     )
     assert (result.status, result.label, result.quorum) == (status, "dog", quorum)
@@ -90,20 +89,16 @@ def test_fewer_answers_than_the_quorum_are_unsure(
 def test_age_counts_from_the_picture_and_slack_to_the_deadline() -> None:
     ticket = Ticket(7, "porch", CAPTURED, 500, age_s=0.04)
     result = build_result(
-        decision([0.1, 0.9, 0, 0], ticket=ticket, latency_s=0.1), LABELS, min_confidence=0, pack="p"
+        decision([0.1, 0.9, 0, 0], ticket=ticket, latency_s=0.1), LABELS, pack="p"
     )
     assert (result.latency_ms, result.age_ms, result.slack_ms) == (100, 140, 400)
-    late = build_result(
-        decision(None, ticket=ticket, latency_s=0.501), LABELS, min_confidence=0, pack="p"
-    )
+    late = build_result(decision(None, ticket=ticket, latency_s=0.501), LABELS, pack="p")
     assert (late.slack_ms, late.agreement) == (0, None)
 
 
 def test_result_says_which_part_of_the_frame_it_is_about() -> None:
-    ticket = Ticket(7, "porch", CAPTURED, 500, Box(0.25, 1 / 3, 0.5, 2 / 3))
-    result = build_result(
-        decision([0.1, 0.9, 0, 0], ticket=ticket), LABELS, min_confidence=0.5, pack="pets"
-    )
+    ticket = Ticket(7, "porch", CAPTURED, 500, region=Box(0.25, 1 / 3, 0.5, 2 / 3))
+    result = build_result(decision([0.1, 0.9, 0, 0], ticket=ticket), LABELS, pack="pets")
     assert result.model_dump()["region"] == {"x": 0.25, "y": 0.3333, "width": 0.5, "height": 0.6667}
 
 
@@ -116,13 +111,13 @@ def test_a_guess_below_the_minimum_is_unsure(
 ) -> None:
     rest = (1 - confidence) / 3
     result = build_result(
-        decision([rest, rest, confidence, rest]), LABELS, min_confidence=min_confidence, pack="p"
+        decision([rest, rest, confidence, rest], min_confidence), LABELS, pack="p"
     )
     assert (result.status, result.label, result.confidence) == (status, "fox", confidence)
 
 
 def test_no_answer_says_nothing_about_what_was_seen() -> None:
-    result = build_result(decision(None), LABELS, min_confidence=0.0, pack="p")
+    result = build_result(decision(None, 0.0), LABELS, pack="p")
     assert result.status == "no_answer"
     assert (result.label, result.confidence, result.top, result.contributors) == (
         None,
@@ -136,19 +131,16 @@ def test_the_rule_ranks_and_the_probabilities_are_the_confidence() -> None:
     result = build_result(
         decision([0.26, 0.25, 0.245, 0.245], probabilities=np.array([0.8, 0.1, 0.06, 0.04])),
         LABELS,
-        min_confidence=0.5,
         pack="p",
     )
     assert (result.status, result.label, result.confidence) == ("answered", "cat", 0.8)
 
 
 def test_rounding_never_leaves_the_range() -> None:
-    result = build_result(
-        decision([1.0000001, 0.0, -1e-12, 0.0]), LABELS, min_confidence=0.5, pack="p"
-    )
+    result = build_result(decision([1.0000001, 0.0, -1e-12, 0.0]), LABELS, pack="p")
     assert [entry.score for entry in result.top] == [1.0, 0.0, 0.0]
 
 
 def test_a_pack_of_two_labels_has_a_top_of_two() -> None:
-    result = build_result(decision([0.4, 0.6]), LABELS[:2], min_confidence=0.5, pack="p")
+    result = build_result(decision([0.4, 0.6]), LABELS[:2], pack="p")
     assert [entry.label for entry in result.top] == ["dog", "cat"]

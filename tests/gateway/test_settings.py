@@ -32,6 +32,7 @@ def test_the_least_settings_have_defaults_for_the_rest(tmp_path: Path) -> None:
     assert camera.source == str(tmp_path / "pictures")
     assert (camera.fps, camera.deadline_ms, camera.min_confidence) == (1.0, 500, 0.5)
     assert (camera.fit, camera.jpeg_quality) == ("crop", 85)
+    assert camera.decide_early
     assert not camera.loop
     assert not camera.pan
 
@@ -134,7 +135,8 @@ CAMERA = "cameras: {porch: {source: x, "
             CAMERA + "zzz: 2}}",
             "cameras.porch.zzz is not a setting; known here: kind, source, username, "
             "password, verify_tls, options, field, silent_after_s, name, fps, deadline_ms, "
-            "min_confidence, loop, pan, fit, jpeg_quality, motion, quorum, state",
+            "min_confidence, decide_early, loop, pan, fit, jpeg_quality, motion, quorum, "
+            "state",
         ),
         (
             CAMERA + "state: {k: 2, n: 5}}}",

@@ -40,6 +40,12 @@ def test_a_line_says_what_was_seen_by_whom_and_who_is_missing() -> None:
     )
 
 
+def test_a_node_that_was_not_needed_does_not_look_as_if_it_failed() -> None:
+    assert line(Result(**BASE | {"decided": "certain"})) == (
+        "frame 7: cat (91%), tablet 26.5 · nas …; decided by certain in 41.3 ms"
+    )
+
+
 def test_no_answer_is_called_no_answer_and_unsure_is_marked() -> None:
     assert line(Result(**BASE | NOBODY)).startswith("frame 7: no answer (–), nas –;")
     assert "cat ? (91%)" in line(Result(**BASE | {"status": "unsure"}))

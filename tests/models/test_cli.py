@@ -70,6 +70,10 @@ def test_train_export_and_evaluate_lead_from_pictures_to_a_pack(
     data = str(striped_folders)
     train = ["train", data, "--variants", "V1", "--epochs", "1", "--batch-size", "16", "--run", run]
     assert main(train) == 0
+    said = capsys.readouterr().out
+    assert "together" in said
+    assert f"wrote {run}/pack: V1" in said
+    assert main(["evaluate", data, "--pack", f"{run}/pack"]) == 0
     assert main(["export", run, "--data", data, "--name", "stripes", "--out", out]) == 0
     assert main(["evaluate", data, "--pack", out]) == 0
     assert main(["pack", out]) == 0

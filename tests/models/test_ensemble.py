@@ -2,6 +2,7 @@ import json
 import math
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from models.ensemble import (
     Floats,
     combine,
     compress,
+    product_floor,
     scatter,
     softmax,
     top_k,
@@ -21,8 +23,8 @@ from models.ensemble import (
 )
 from models.rules import Rule
 
-RULES: tuple[Rule, ...] = ("paper", "residual")
-both_rules = pytest.mark.parametrize("rule", RULES)
+RULES: tuple[Rule, ...] = get_args(Rule)
+every_rule = pytest.mark.parametrize("rule", RULES)
 
 
 def answer(scores: dict[int, float], weight: float = 1.0) -> Answer:
@@ -42,8 +44,13 @@ def literally(answers: list[Answer], class_count: int, rule: Rule) -> Floats:
             if absent.size:
                 share = max(0.0, 1.0 - dense.sum()) / absent.size
                 dense[absent] = min(share, one.values.min())
+            dense /= max(1.0, dense.sum())
+            if rule == "product":
+                dense = np.log(np.maximum(dense, product_floor(class_count)))
             total += one.weight * dense
-    return softmax(total) if rule == "paper" else total / total.sum()
+    if rule == "residual":
+        return np.asarray(total / total.sum())
+    return softmax(total if rule == "paper" else total / sum(one.weight for one in answers))
 
 
 @st.composite
@@ -96,7 +103,7 @@ def test_residual_rule_gives_the_hand_computed_figures() -> None:
     assert_allclose(result, [0.5125, 0.1625, 0.25625, 0.06875], rtol=1e-12)
 
 
-@both_rules
+@every_rule
 @settings(deadline=None)
 @given(ensemble=ensembles())
 def test_sparse_arithmetic_equals_the_literal_one(
@@ -107,7 +114,34 @@ def test_sparse_arithmetic_equals_the_literal_one(
     assert_allclose(combine(answers, class_count, rule), expected, rtol=1e-6, atol=1e-9)
 
 
-@both_rules
+def test_product_rule_gives_the_hand_computed_figures() -> None:
+    # Weights 1 and 3, so √√ of the product a · b³ of:
+    #   A  0.8    0.1    0.05   0.05         B  0.1    0.8    0.05   0.05
+    #   a · b³   0.0008  0.0512 0.00000625
+    answers = [answer({0: 0.8, 1: 0.1}), answer({1: 0.8, 0: 0.1}, weight=3.0)]
+
+    result = combine(answers, 4, "product")
+
+    means = np.array([0.0008, 0.0512, 6.25e-6, 6.25e-6]) ** 0.25
+    assert_allclose(result, means / means.sum(), rtol=1e-12)
+
+
+def test_product_rule_lets_no_variant_forbid_a_class() -> None:
+    # Four agree on a likely class that the fifth, whose k is 1, does not name.
+    answers = [answer({2: 0.9, 1: 0.05})] * 4 + [answer({1: 1.0})]
+    assert combine(answers, 10, "product").argmax() == 2
+    assert product_floor(10) == pytest.approx(1e-4)
+
+
+def test_scores_that_add_to_more_than_1_weigh_no_more_than_others() -> None:
+    # What a broken or lying node may send; 8-bit rounding of many classes does it too.
+    loud = answer({0: 1.0, 1: 1.0})
+    assert_allclose(
+        combine([loud, answer({2: 0.6, 3: 0.4})], 4, "residual"), [0.25, 0.25, 0.3, 0.2]
+    )
+
+
+@every_rule
 @settings(deadline=None)
 @given(ensemble=ensembles())
 def test_result_is_one_probability_per_class(
@@ -120,7 +154,7 @@ def test_result_is_one_probability_per_class(
     assert math.isclose(result.sum(), 1, rel_tol=1e-12)
 
 
-@both_rules
+@every_rule
 @settings(deadline=None)
 @given(ensemble=ensembles(), data=st.data())
 def test_order_of_answers_does_not_matter(
@@ -136,7 +170,7 @@ def test_order_of_answers_does_not_matter(
     )
 
 
-@both_rules
+@every_rule
 @settings(deadline=None)
 @given(ensemble=ensembles())
 def test_a_single_answer_decides_alone(rule: Rule, ensemble: tuple[list[Answer], int]) -> None:
@@ -145,7 +179,7 @@ def test_a_single_answer_decides_alone(rule: Rule, ensemble: tuple[list[Answer],
     assert result[only.indices[0]] == result.max()
 
 
-@both_rules
+@every_rule
 @settings(deadline=None)
 @given(ensemble=ensembles())
 def test_the_same_answer_many_times_decides_as_once(
@@ -156,16 +190,17 @@ def test_the_same_answer_many_times_decides_as_once(
     assert result[only.indices[0]] == result.max()
 
 
+@pytest.mark.parametrize("rule", ["residual", "product"])
 @settings(deadline=None)
 @given(ensemble=ensembles(), factor=st.floats(0.1, 10))
-def test_scaling_all_weights_leaves_the_residual_result(
-    ensemble: tuple[list[Answer], int], factor: float
+def test_scaling_all_weights_leaves_a_rule_of_probabilities_its_result(
+    rule: Rule, ensemble: tuple[list[Answer], int], factor: float
 ) -> None:
     answers, class_count = ensemble
     scaled = [Answer(one.values, one.indices, one.weight * factor) for one in answers]
     assert_allclose(
-        combine(answers, class_count, "residual"),
-        combine(scaled, class_count, "residual"),
+        combine(answers, class_count, rule),
+        combine(scaled, class_count, rule),
         rtol=1e-9,
         atol=1e-15,
     )
@@ -184,14 +219,14 @@ def test_scaling_all_weights_sharpens_the_paper_result_but_keeps_its_order(
     assert_allclose(scaled_sums - scaled_sums[0], factor * (sums - sums[0]), atol=1e-9)
 
 
-@both_rules
+@every_rule
 def test_heavier_variant_prevails(rule: Rule) -> None:
     cat, dog = {0: 0.8, 1: 0.1}, {1: 0.8, 0: 0.1}
     assert combine([answer(cat, 1.0), answer(dog, 0.6)], 5, rule).argmax() == 0
     assert combine([answer(cat, 0.6), answer(dog, 1.0)], 5, rule).argmax() == 1
 
 
-@both_rules
+@every_rule
 def test_two_variants_outvote_a_third_of_equal_weight(rule: Rule) -> None:
     answers = [answer({3: 0.9}), answer({1: 0.6, 3: 0.1}), answer({1: 0.6, 2: 0.2})]
     assert combine(answers, 5, rule).argmax() == 1
@@ -226,13 +261,13 @@ def test_index_alone_is_a_certain_vote_for_its_class() -> None:
     assert_array_equal(combine([answer({2: 1.0})], 3, "residual"), [0, 0, 1])
 
 
-@both_rules
+@every_rule
 def test_no_answers_cannot_be_combined(rule: Rule) -> None:
     with pytest.raises(ValueError, match="at least one answer"):
         combine([], 10, rule)
 
 
-@both_rules
+@every_rule
 @pytest.mark.parametrize("index", [-1, 10, 2**40])
 def test_index_of_another_label_set_is_refused(rule: Rule, index: int) -> None:
     with pytest.raises(ValueError, match=r"outside \[0, 10\)"):
@@ -240,7 +275,7 @@ def test_index_of_another_label_set_is_refused(rule: Rule, index: int) -> None:
 
 
 def test_unknown_rule_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"'mean'.*paper, residual"):
+    with pytest.raises(ValueError, match=r"'mean'.*paper, residual, product"):
         combine([answer({1: 0.5})], 10, "mean")  # type: ignore[arg-type]
 
 

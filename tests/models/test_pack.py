@@ -397,7 +397,7 @@ BAD_MANIFESTS = [
     ({"labels": [f"class {i}" for i in range(65_536)]}, "labels: .*at most 65535"),
     ({"k": 0}, "k: "),
     ({"k": 4}, "k is 4, but there are only 3 labels"),
-    ({"rule": "mean"}, "rule: .*'paper' or 'residual'"),
+    ({"rule": "mean"}, "rule: .*'paper', 'residual' or 'product'"),
     ({"alpha": float("nan")}, "alpha: .*finite"),
     ({"name": "../animals"}, "name: "),
     ({"variants": []}, "variants: .*at least 1"),

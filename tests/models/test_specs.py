@@ -1,6 +1,15 @@
 import pytest
 
-from models.specs import VARIANTS, macs, parameters, round_channels, trainable_parameters
+from models.specs import (
+    BASELINE,
+    VARIANTS,
+    macs,
+    parameters,
+    round_channels,
+    seed_of,
+    spec_of,
+    trainable_parameters,
+)
 
 # PAPER, Table II. The width-0.35 rows hold for Food-101's 101 classes and count what the network
 # stores; the exact figures were worked out from the published layers. The width-0.5 rows hold for
@@ -54,3 +63,27 @@ def test_trunk_has_seventeen_bottlenecks_and_halves_five_times() -> None:
 @pytest.mark.parametrize(("channels", "rounded"), [(11.2, 16), (5.6, 8), (8.4, 8), (112.0, 112)])
 def test_channels_round_to_eight_and_lose_at_most_a_tenth(channels: float, rounded: int) -> None:
     assert round_channels(channels) == rounded
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "seed"), [("V1", "V1", 0), ("V3-s2", "V3", 2), ("Vim7-s11", "Vim7", 11)]
+)
+def test_a_seeded_variant_is_the_same_network_by_another_name(
+    name: str, variant: str, seed: int
+) -> None:
+    spec = spec_of(name)
+    assert (spec.name, seed_of(name)) == (name, seed)
+    assert macs(spec, 10) == macs(VARIANTS[variant], 10)
+
+
+@pytest.mark.parametrize("name", ["", "V9", "V1-s0", "V1-s", "V1-s100", "V1-s1-s2", "V1 "])
+def test_other_names_are_no_variants(name: str) -> None:
+    with pytest.raises(KeyError):
+        spec_of(name)
+
+
+def test_the_baseline_counts_as_published() -> None:
+    # Keras Applications' MobileNetV2: total and trainable; 300 million MACs (arXiv 1801.04381).
+    assert parameters(BASELINE, 1000) == 3_538_984
+    assert trainable_parameters(BASELINE, 1000) == 3_504_872
+    assert macs(BASELINE, 1000) / 1e6 == pytest.approx(300, rel=0.01)

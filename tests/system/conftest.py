@@ -94,13 +94,23 @@ class House:
         )
 
     async def start_all(
-        self, *arguments: str, source: Path, fps: int, deadline_ms: int = 2_000, **camera: Any
+        self,
+        *arguments: str,
+        source: Path,
+        fps: int,
+        deadline_ms: int = 2_000,
+        decide_early: bool = False,
+        **camera: Any,
     ) -> None:
-        """Start three nodes and a gateway that waits for them before it opens its camera."""
+        """Start three nodes and a gateway that waits for them before it opens its camera.
+
+        Who answered shows only where no frame ends before the slowest of them could.
+        """
         await self.start_three_nodes()
         await self.start_gateway(
             "--wait-for-nodes", "3", *arguments,
-            source=str(source), fps=fps, deadline_ms=deadline_ms, **camera,
+            source=str(source), fps=fps, deadline_ms=deadline_ms, decide_early=decide_early,
+            **camera,
         )  # fmt: skip
 
     async def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> int:

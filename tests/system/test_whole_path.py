@@ -80,6 +80,28 @@ async def test_results_are_what_the_variants_together_say_of_the_same_frames(
             assert (result.decided, result.missing, result.expected) == ("all", [], 3)
 
 
+@pytest.mark.mosquitto
+async def test_early_decisions_are_those_that_all_variants_would_have_come_to(
+    house: House, photographs: Path, offline: Offline
+) -> None:
+    everyone = {"V1", "V2", "V3"}
+    async with house.listening():
+        await house.start_all(
+            source=photographs, pan=True, loop=True, fps=5, deadline_ms=20_000, decide_early=True
+        )
+        await house.until(
+            lambda: sum(result.decided == "certain" for result in house.results) >= 5,
+            "results decided early",
+        )
+        for result in house.results:
+            if result.decided != "certain":
+                continue
+            assert len(result.contributors) + len(result.missing) == result.expected == 3
+            scores = offline.scores(house.frames[result.frame].jpeg, everyone)
+            assert result.label == offline.pack.labels[int(scores.argmax())]
+            assert (result.status == "answered") == (round(float(scores.max()), 4) >= 0.5)
+
+
 @pytest.mark.shared
 @pytest.mark.mosquitto
 async def test_accuracy_on_cifar10_equals_the_offline_evaluation_of_the_same_frames(

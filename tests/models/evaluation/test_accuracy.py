@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from models.cli import main
-from models.dataset import read_image_folder
-from models.evaluation.accuracy import ensemble_accuracy, scores_of, subset_accuracies
+from models.datasets import TEST, read_dataset
+from models.evaluation.accuracy import Floats, SubsetAccuracy, scores_of, subset_accuracies
 from models.pack import load_pack
+from models.rules import Rule
 
 # Two variants on four pictures of classes 0 0 1 2: each is right where the other is not sure.
 SCORES = {
@@ -16,6 +17,12 @@ SCORES = {
 }
 TARGETS = np.array([0, 0, 1, 2])
 WEIGHTS = {"A": 1.0, "B": 1.0}
+
+
+def together(
+    scores: dict[str, Floats], weights: dict[str, float], k: int, rule: Rule
+) -> SubsetAccuracy:
+    return subset_accuracies(scores, weights, TARGETS, k, rule)[-1]
 
 
 def test_subsets_are_measured_alone_and_together() -> None:
@@ -28,16 +35,21 @@ def test_subsets_are_measured_alone_and_together() -> None:
 
 
 def test_confidence_is_the_winners_mean_score() -> None:
-    alone = ensemble_accuracy({"A": SCORES["A"]}, WEIGHTS, TARGETS, k=3, rule="residual")
+    alone = together({"A": SCORES["A"]}, WEIGHTS, k=3, rule="residual")
+    assert alone.confidence == pytest.approx((0.9 + 0.6 + 0.8 + 0.4) / 4)
+
+
+def test_confidence_of_the_papers_rule_is_what_a_gateway_states_of_its_winner() -> None:
+    alone = together({"A": SCORES["A"]}, WEIGHTS, k=3, rule="paper")
     assert alone.confidence == pytest.approx((0.9 + 0.6 + 0.8 + 0.4) / 4)
 
 
 def test_one_score_an_answer_sends_the_index_alone() -> None:
     # The heavier vote wins wherever they differ: only B's fourth picture outvotes A's.
     weights = {"A": 2.0, "B": 1.0}
-    voted = ensemble_accuracy(SCORES, weights, TARGETS, k=1, rule="paper")
+    voted = together(SCORES, weights, k=1, rule="paper")
     assert voted.top_1 == 0.5
-    assert ensemble_accuracy(SCORES, {"A": 1.0, "B": 2.0}, TARGETS, 1, "paper").top_1 == 0.75
+    assert together(SCORES, {"A": 1.0, "B": 2.0}, k=1, rule="paper").top_1 == 0.75
 
 
 def test_evaluate_reports_what_the_files_of_the_shipped_pack_say(
@@ -55,7 +67,7 @@ def test_evaluate_reports_what_the_files_of_the_shipped_pack_say(
     assert main(["evaluate", str(tmp_path), "--limit", "3", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["pictures"] == 6
-    dataset = read_image_folder(tmp_path, pack.largest_resolution, labels=pack.labels)
+    dataset = read_dataset(tmp_path, TEST, pack.largest_resolution, labels=pack.labels)
     dataset = dataset.subset(np.array([0, 1, 2, 4, 5, 6]))
     scores = scores_of(pack, dataset)
     right = {name: float((one.argmax(1) == dataset.targets).mean()) for name, one in scores.items()}

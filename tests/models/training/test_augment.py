@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,20 @@ from models.training.augment import Augmentation, Batch, batch_count, batches, r
 STILL = Augmentation(rotation_degrees=0, shift=0, mixup_alpha=0)
 
 
-def _epoch(augmentation: Augmentation, seed: int = 0, size: int = 8) -> list[Batch]:
+def _epoch(
+    augmentation: Augmentation,
+    seed: int = 0,
+    size: int = 8,
+    draws: tuple[int, ...] = (4, 4, 4, 4, 4),
+    first: int = 0,
+) -> list[Batch]:
     drawn = torch.Generator().manual_seed(99)
     pixels = torch.randint(0, 256, (20, 3, 16, 16), dtype=torch.uint8, generator=drawn)
     generator = torch.Generator().manual_seed(seed)
-    return list(batches(pixels, torch.arange(20) % 5, 5, size, augmentation, generator))
+    drawn_batches = batches(
+        pixels, torch.arange(20) % 5, draws, size, augmentation, generator, first=first
+    )
+    return list(drawn_batches)
 
 
 def test_an_epoch_draws_every_picture_once_but_for_a_short_remainder() -> None:
@@ -22,6 +33,24 @@ def test_an_epoch_draws_every_picture_once_but_for_a_short_remainder() -> None:
     assert [len(batch.targets) for batch in _epoch(STILL, size=64)] == [20]
     assert batch_count(20, 9) == 2
     assert batch_count(1, 9) == 1
+
+
+def test_an_epoch_has_of_each_class_as_many_pictures_as_are_drawn() -> None:
+    drawn = _epoch(STILL, size=100, draws=(9, 2, 0, 4, 5))
+    (batch,) = drawn
+    assert batch.targets.sum(0).tolist() == [9, 2, 0, 4, 5]
+    of_the_first = batch.pixels[batch.targets[:, 0] == 1].flatten(1)
+    # Four pictures for nine draws: none comes a third time before each came twice.
+    repeats = Counter(tuple(row) for row in of_the_first.tolist())
+    assert sorted(repeats.values()) == [2, 2, 2, 3]
+
+
+def test_an_epoch_that_goes_on_is_the_rest_of_the_whole_one() -> None:
+    whole, rest = _epoch(Augmentation(), seed=3), _epoch(Augmentation(), seed=3, first=1)
+    assert len(rest) == len(whole) - 1
+    for batch, again in zip(whole[1:], rest, strict=True):
+        assert torch.equal(batch.sample(24), again.sample(24))
+        assert torch.equal(batch.targets, again.targets)
 
 
 def test_without_augmentation_pictures_come_out_as_they_are_or_mirrored() -> None:
@@ -47,7 +76,7 @@ def test_all_resolutions_see_the_same_turned_picture() -> None:
     smooth = torch.nn.functional.interpolate(pixels.float(), 32, mode="bicubic").clamp(0, 255)
     generator = torch.Generator().manual_seed(1)
     (batch,) = batches(
-        smooth.byte(), torch.zeros(6, dtype=torch.long), 2, 6, Augmentation(), generator
+        smooth.byte(), torch.zeros(6, dtype=torch.long), (6, 0), 6, Augmentation(), generator
     )
     small, large = batch.sample(24), batch.sample(96)
     assert small.shape == (6, 3, 24, 24)

@@ -1,12 +1,16 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from models.dataset import Dataset, read_image_folder
+from models.dataset import Dataset
+from models.datasets import TRAIN, read_dataset
+from models.evaluation.rules import Figures, best
 from models.pack import write_pack
+from models.rules import Rule
 from models.runtime import Classifier
 from models.specs import VARIANTS
 from models.training import export as exporting
@@ -18,7 +22,7 @@ from models.training.run import Trained
 
 @pytest.fixture
 def dataset(striped_folders: Path) -> Dataset:
-    return read_image_folder(striped_folders, 96)
+    return read_dataset(striped_folders, TRAIN, 96)
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_the_file_does_what_the_network_does(
         expected = deployed(torch.from_numpy(pixels)[None])[0].numpy()
     np.testing.assert_allclose(classifier.classify(pixels), expected, atol=1e-5)
 
-    rules: dict[str, float] = {}
+    figures: list[Figures] = []
     manifest = manifest_of(
         [exported],
         dataset,
@@ -51,13 +55,12 @@ def test_the_file_does_what_the_network_does(
         sources="",
         licence="",
         k=2,
-        alpha=1.0,
-        on_rule=rules.__setitem__,
+        on_figures=figures.append,
     )
     pack = write_pack(tmp_path / "pack", manifest, {"V1": exported.model})
     assert pack.labels == ("blue", "green", "red")
-    assert set(rules) == {"paper", "residual"}
-    assert rules[pack.manifest.rule] == max(rules.values())
+    assert {one.rule for one in figures} == set(get_args(Rule))
+    assert pack.manifest.rule == best(figures).rule
     entry = json.loads((tmp_path / "pack" / "pack.json").read_text())["variants"][0]
     assert entry["macs"] > 9_000_000
     assert entry["weight"] == 1.0
@@ -68,7 +71,7 @@ def test_a_file_that_differs_from_its_network_is_not_handed_on(
 ) -> None:
     torch.manual_seed(1)
     other = DeployedVariant(Variant(VARIANTS["V1"], 3).eval())
-    wrong = exporting._convert(other, 96)
-    monkeypatch.setattr(exporting, "_convert", lambda *_: wrong)
+    wrong = exporting.convert(other, 96)
+    monkeypatch.setattr(exporting, "convert", lambda *_: wrong)
     with pytest.raises(ExportError, match="V1's file differs from its network"):
         export(trained, dataset)

@@ -10,7 +10,7 @@ from models.specs import VARIANTS
 from models.training.augment import resize
 from models.training.errors import WeightsError
 from models.training.network import Variant, normalise
-from models.training.pretrained import load_trunk
+from models.training.pretrained import load_trunk, save_trunk
 
 WEIGHTS = Path("weights", "mobilenet_v2_0.35_224_imagenet_notop.npz")
 
@@ -82,3 +82,24 @@ def test_missing_foreign_and_incomplete_files_are_refused(tmp_path: Path) -> Non
     np.savez(tmp_path / "empty.npz", other=np.zeros(3, np.float32))
     with pytest.raises(WeightsError, match="has no array 'Conv1/kernel'"):
         load_trunk(network, tmp_path / "empty.npz")
+
+
+@pytest.mark.parametrize("name", ["V1", "Vim1"])
+def test_a_trunk_that_was_written_is_read_back_to_half_precision(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    network, other = Variant(VARIANTS[name], 10), Variant(VARIANTS[name], 3)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.get_buffer("running_var"), 0.5, 2.0)
+            nn.init.normal_(module.weight)
+    file = tmp_path / "trunk.npz"
+    save_trunk(network, file)
+    load_trunk(other, file)
+    for key, tensor in network.trunk.state_dict().items():
+        if "num_batches" not in key:
+            torch.testing.assert_close(
+                other.trunk.state_dict()[key], tensor, rtol=1e-3, atol=1e-3, msg=key
+            )
+    assert [path.name for path in tmp_path.iterdir()] == ["trunk.npz"]
+    with pytest.raises(WeightsError, match="can't be written"):
+        save_trunk(network, tmp_path / "missing" / "trunk.npz")

@@ -1,7 +1,6 @@
 """A decision put into the words that automations read."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -25,7 +24,6 @@ def build_result(decision: Decision, labels: Sequence[str], *, pack: str) -> Res
     """
     top = _top(decision, labels)
     confidence = top[0].score if top else None
-    status: Literal["answered", "unsure", "no_answer"]
     if confidence is None:
         status = "no_answer"
     elif len(decision.contributions) < decision.ticket.quorum:
@@ -73,16 +71,12 @@ def _agreement(decision: Decision) -> float | None:
         return None
     winner = int(np.argmax(decision.scores))
     agree = sum(part.best == winner for part in decision.contributions)
-    return _share(agree / len(decision.contributions))
+    return stated(agree / len(decision.contributions))
 
 
 def _region(box: Box | None) -> Region | None:
     if box is None:
         return None
     return Region(
-        x=_share(box.x), y=_share(box.y), width=_share(box.width), height=_share(box.height)
+        x=stated(box.x), y=stated(box.y), width=stated(box.width), height=stated(box.height)
     )
-
-
-def _share(probability: float) -> float:
-    return min(1.0, max(0.0, round(float(probability), 4)))

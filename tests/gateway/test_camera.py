@@ -237,11 +237,11 @@ async def test_who_stands_there_when_a_camera_comes_back_is_seen(
 ) -> None:
     coarse = np.random.default_rng(0).integers(40, 120, (12, 16, 3), dtype=np.uint8)
     place = coarse.repeat(20, axis=0).repeat(20, axis=1)
-    somebody = place.copy()
-    somebody[100:160, 200:250] = 250
+    somebody = np.array(place)
+    somebody[100:160, 200:250, :] = 250
     openings = iter(range(10_000))
 
-    def live(*_: object) -> Iterator[Shot]:
+    def live(*_args: object) -> Iterator[Shot]:
         shown = place if next(openings) == 0 else somebody
         for _number in range(5):
             yield Shot(Image.fromarray(shown), None)

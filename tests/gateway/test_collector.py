@@ -309,6 +309,16 @@ def test_frame_that_is_not_to_end_early_waits_for_all() -> None:
     assert decided(frames.receive("a", answer(model=1), now_s=0.3)).decided == "all"
 
 
+def test_certain_winner_waits_for_its_quorum() -> None:
+    for quorum, outcome in ((2, "certain"), (3, None)):
+        frames = collector()
+        asked = replace(ticket(decide_early=True), quorum=quorum)
+        frames.open(asked, {"a": 1, "b": 2, "c": 3}, now_s=0.0)
+        frames.receive("c", answer(model=3, score=0.875), now_s=0.1)
+        found = frames.receive("b", answer(model=2, score=0.875), now_s=0.2)
+        assert (decided(found).decided if found else None) == outcome
+
+
 def test_certain_winner_whose_status_may_change_is_waited_for() -> None:
     # Confidence is 0.875 · 1.8 / 2.4 = 0.656 if V1 says another class.
     for min_confidence, outcome in ((0.6562, "certain"), (0.6563, None), (0.95, "certain")):

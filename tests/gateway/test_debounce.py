@@ -141,27 +141,28 @@ def test_it_never_flaps_nor_claims_without_evidence(
     now_s = 0.0
     changed_s: float | None = None
     history: list[tuple[State, float]] = []
+
+    def check(change: Change | None, at_s: float) -> None:
+        nonlocal changed_s
+        if change is None:
+            return
+        # never faster than the hold time of what it left
+        if changed_s is not None:
+            assert at_s >= changed_s + chosen.of(change.previous.label).hold_s
+        changed_s = at_s
+        assert change.state not in (UNKNOWN, change.previous)
+        # only on k equal results among the last n, none too old; silence and doubt are none
+        needs = chosen.of(change.state.label)
+        recent = [state for state, when_s in history if when_s >= at_s - chosen.within_s]
+        assert Counter(recent[-needs.n :])[change.state] >= needs.k
+
     for result, pause_s, by_timer in taken:
-        if by_timer and (due_s := one.next_s) is not None and now_s < due_s <= now_s + pause_s:
-            changes = [(one.tick(due_s), due_s)]
-        else:
-            changes = []
+        due_s = one.next_s
+        if by_timer and due_s is not None and now_s < due_s <= now_s + pause_s:
+            check(one.tick(due_s), due_s)
         now_s += pause_s
         history.append((result, now_s))
-        changes.append((one.receive(result, now_s), now_s))
-        for change, at_s in changes:
-            if change is None:
-                continue
-            # never faster than the hold time of what it left
-            if changed_s is not None:
-                assert at_s - changed_s >= chosen.of(change.previous.label).hold_s
-            changed_s = at_s
-            assert change.state not in (UNKNOWN, change.previous)
-            # only on k equal results among the last n, none too old; silence and doubt are none
-            needs = chosen.of(change.state.label)
-            known = [entry for entry in history if entry[1] <= at_s]
-            recent = [state for state, when_s in known if when_s >= at_s - chosen.within_s]
-            assert Counter(recent[-needs.n :])[change.state] >= needs.k
+        check(one.receive(result, now_s), now_s)
 
 
 @given(settings(), st.lists(st.tuples(st.sampled_from([UNSURE, NO_ANSWER]), st.floats(0, 30))))

@@ -74,7 +74,7 @@ def test_fewer_answers_than_the_quorum_are_unsure(
     result = build_result(
         decision(
             [0.1, 0.7, 0.1, 0.1],
-            ticket=Ticket(7, "porch", CAPTURED, 500, 0.5, quorum=quorum),
+            ticket=Ticket(7, "porch", CAPTURED, 500, min_confidence=0.5, quorum=quorum),
             contributions=tuple(
                 Contribution(f"n{number}", "V1", 1.0, best) for number, best in enumerate(votes)
             ),

@@ -7,6 +7,7 @@ import sys
 from benchmarks.combining import certainty, combining, message_size
 from benchmarks.cropping import cropping
 from benchmarks.family_training import family_training
+from benchmarks.guest import guest
 from benchmarks.motion import CLIP, motion
 from benchmarks.result_latency import result_latency
 from benchmarks.rows import show
@@ -25,6 +26,7 @@ def main() -> int:
         print(f"{CLIP.name} is not in ../shared: motion is left out", file=sys.stderr)
     if shutil.which("mosquitto") or os.access("/usr/sbin/mosquitto", os.X_OK):
         rows += result_latency()
+        rows += guest()
     else:
         print("Mosquitto is not installed: latencies are left out", file=sys.stderr)
     rows += variant_latency()  # last: what it imports leaves threads behind

@@ -5,15 +5,9 @@ same bytes from one paho client to another and a small answer back, plus the dec
 which an agent counts as part of its inference and so is measured apart.
 """
 
-import os
-import re
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,9 +15,9 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as mqtt
 import yaml
-from paho.mqtt.enums import CallbackAPIVersion
 from PIL import Image
 
+from benchmarks.processes import BOUND_S, client, free_port, start
 from benchmarks.rows import Row
 from broker.codecs import FrameMessage, decode_frame, encode_frame
 from broker.payloads import Result, parse
@@ -37,7 +31,6 @@ NODE = "bench"
 ANSWER = bytes(32)
 TARGET_RATIO = 1.5
 TARGET_P50_MS, TARGET_P99_MS = 2.0, 5.0
-BOUND_S = 120.0
 
 
 def result_latency() -> list[Row]:
@@ -46,10 +39,10 @@ def result_latency() -> list[Row]:
     variant = pack.manifest.variants[-1].name
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        port = _free_port()
-        _start(stack, "broker.cli", "up", "--mosquitto", "--port", str(port), ready=True)
+        port = free_port()
+        start(stack, "broker.cli", "up", "--mosquitto", "--port", str(port), ready=True)
         # One agent: at home each has a processor of its own, here they would wait for each other.
-        _start(
+        start(
             stack, "node_agent.cli", "run", "--broker", f"mqtt://127.0.0.1:{port}",
             "--name", NODE, "--variant", variant, "--always", "--priority", "normal",
         )  # fmt: skip
@@ -105,8 +98,8 @@ def _replay(stack: ExitStack, folder: Path, port: int) -> tuple[list[Result], li
         elif not message.retain:
             results.append(parse(Result, bytes(message.payload)))
 
-    _client(stack, port, receive, topics.frames("bench"), topics.result("bench"))
-    gateway = _start(
+    client(stack, port, receive, topics.frames("bench"), topics.result("bench"))
+    gateway = start(
         stack, "gateway.cli", "run", "--config", str(config), "--exit-when-done",
         "--wait-for-nodes", "1",
     )  # fmt: skip
@@ -121,8 +114,8 @@ def _echo(stack: ExitStack, port: int, jpegs: list[bytes]) -> np.ndarray:
     def reply(client: mqtt.Client, _userdata: Any, _message: mqtt.MQTTMessage) -> None:
         client.publish("echo/answer", ANSWER)
 
-    _client(stack, port, reply, "echo/frame")
-    sender = _client(stack, port, lambda *_: arrived.set(), "echo/answer")
+    client(stack, port, reply, "echo/frame")
+    sender = client(stack, port, lambda *_: arrived.set(), "echo/answer")
     trips_ms = []
     for number, jpeg in enumerate(jpegs):
         arrived.clear()
@@ -143,50 +136,3 @@ def _decode(pack: Pack, jpegs: list[bytes]) -> np.ndarray:
         decode_jpeg(jpeg, pack.largest_resolution)
         times_ms.append((time.perf_counter() - began_s) * 1000)
     return np.array(times_ms)
-
-
-def _client(
-    stack: ExitStack, port: int, on_message: Callable[..., None], *topic_filters: str
-) -> mqtt.Client:
-    subscribed = threading.Event()
-    client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    client.on_message = on_message
-    client.on_subscribe = lambda *_: subscribed.set()
-    client.connect("127.0.0.1", port)
-    client.subscribe([(topic_filter, 0) for topic_filter in topic_filters])
-    client.loop_start()
-    stack.callback(client.loop_stop)
-    stack.callback(client.disconnect)
-    if not subscribed.wait(BOUND_S):
-        raise TimeoutError("the broker does not answer")
-    return client
-
-
-def _start(
-    stack: ExitStack, module: str, *arguments: str, ready: bool = False
-) -> "subprocess.Popen[str]":
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        stdout=subprocess.PIPE if ready else subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
-    )
-
-    def end() -> None:
-        process.terminate()
-        process.wait(BOUND_S)
-
-    stack.callback(end)
-    if ready:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not re.match("ready: ", line):
-            raise RuntimeError(f"{module} did not start")
-    return process
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

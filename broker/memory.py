@@ -151,6 +151,10 @@ class MemorySession:
         """Unsubscribe."""
         self.subscriptions.pop(topic_filter, None)
 
+    def leave_quietly(self) -> None:
+        """Leave without farewell and will when `run` ends."""
+        self._farewell, self._will = (), None
+
     def broken(self, *, publish_will: bool) -> None:
         """Lose the link."""
         self.reachable.clear()

@@ -26,7 +26,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+Session = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,32}\z")]
 UtcTime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
 
@@ -50,33 +52,80 @@ class Counts(_Payload):
     dropped: Count = 0
 
 
+class OwnerReport(_Payload):
+    """What the device's owner gave since the node's start.
+
+    Attributes:
+        cpu_s: processor time taken, all processes together.
+        idle_share: part of the otherwise idle processor time that it took.
+        yields: how often it stopped for somebody else.
+        yield_ms_p50: from the decision to stop to the end of the inference in hand.
+        yield_ms_max: the longest of those.
+    """
+
+    cpu_s: Seconds | None = None
+    idle_share: Share | None = None
+    yields: Count = 0
+    yield_ms_p50: Milliseconds | None = None
+    yield_ms_max: Milliseconds | None = None
+
+
 class NodeState(_Payload):
     """Whether a node works or pauses and why, and how it does.
 
     Attributes:
+        session: drawn anew at each start of the node; another one is another process.
+        up_s: how long that process has been at work.
         reason: one sentence; empty while it works.
+        cause: the signal that makes it pause, one word.
+        paused_by_hand: whether the owner's pause is in force.
         model: SHA-256 of the `.tflite` file it holds.
         foreign_cpu: share of the CPUs that others use.
+        foreign_cpu_core: the same for the busiest core.
+        temperature_c: of the part that is nearest to its limit.
         battery: charge, 0 to 1.
+        battery_discharging: whether the device lives on its battery.
         fixed_variant: the owner chose the variant; an assignment cannot change it.
         variants: the variants its pack offers.
     """
 
     node: Id
     state: Literal["working", "paused", "starting", "unassigned", "failed"]
+    session: Session | None = None
+    up_s: Seconds | None = None
     reason: Annotated[str, StringConstraints(max_length=500)] = ""
+    cause: Name | None = None
+    paused_by_hand: bool = False
     pack: Name | None = None
     variant: Name | None = None
     model: Sha256 | None = None
     inference_ms_p50: Milliseconds | None = None
     inference_ms_p95: Milliseconds | None = None
     foreign_cpu: Share | None = None
+    foreign_cpu_core: Share | None = None
+    memory_available_mib: Annotated[float, Field(ge=0)] | None = None
     temperature_c: float | None = None
     battery: Share | None = None
+    battery_discharging: bool | None = None
     fixed_variant: bool = False
     variants: list[Name] = Field(default_factory=list, max_length=256)
     counts: Counts = Counts()
+    owner: OwnerReport | None = None
     version: Name
+
+
+class NodeCommand(_Payload):
+    """What a user, Home Assistant or another node of the same name asks of a node.
+
+    Attributes:
+        paused: pause or go on; None leaves it as it is.
+        for_s: how long the pause lasts; None: until it is resumed.
+        announce: publish the state now.
+    """
+
+    paused: bool | None = None
+    for_s: Annotated[float, Field(ge=1, le=366 * 86400)] | None = None
+    announce: bool = False
 
 
 class Assignment(_Payload):

@@ -58,6 +58,7 @@ class Session:
         subscriptions: Sequence[tuple[str, int]] = (),
         farewell: Sequence[Will] = (),
         rng: random.Random | None = None,
+        patient: bool = True,
     ) -> None:
         """Keep what `run` needs; nothing is connected yet.
 
@@ -74,6 +75,7 @@ class Session:
             subscriptions: pairs of topic filter and QoS.
             farewell: published before a clean disconnect, which suppresses the will.
             rng: for the jitter of the backoff.
+            patient: whether a broker that is away is awaited; else `run` ends with the first loss.
         """
         self._settings = settings
         self._client_id = client_id
@@ -83,6 +85,7 @@ class Session:
         self._subscriptions = dict(subscriptions)
         self._farewell = tuple(farewell)
         self._rng = rng or random.Random()
+        self._patient = patient
         self._connection: Connection | None = None
         self._held: deque[Message] | None = None
         self._version: Version | None = None
@@ -110,6 +113,8 @@ class Session:
         Raises:
             AuthenticationError: the broker refuses the login of the first connection. Later it
                 is reported once and tried again.
+            BrokerUnreachableError, NotConnectedError: the link was lost or never made, and the
+                session is not patient.
             BrokerSettingsError: the CA file cannot be used.
         """
         if self._running:
@@ -126,6 +131,8 @@ class Session:
                 except AuthenticationError as exc:
                     self._report("login", exc)
                 except (BrokerUnreachableError, NotConnectedError) as exc:
+                    if not self._patient:
+                        raise
                     self._report("away", exc)
                 attempt = 0 if self._up_s() >= STABLE_S else attempt + 1
                 delay_s = backoff_s(attempt, self._rng)
@@ -163,6 +170,10 @@ class Session:
                 await self._connection.unsubscribe(topic_filter)
             except NotConnectedError:
                 logger.debug("the link that was subscribed to %s is gone", topic_filter)
+
+    def leave_quietly(self) -> None:
+        """Leave without farewell and will when `run` ends: their topics are another client's."""
+        self._farewell = ()
 
     async def _live(self, tls: ssl.SSLContext | None) -> None:
         """Live through one connection, from CONNECT to its loss."""

@@ -46,6 +46,7 @@ class Kind(StrEnum):
     NODE_STATUS = "node_status"
     NODE_STATE = "node_state"
     ASSIGNMENT = "assignment"
+    NODE_SET = "node_set"
     MODEL_PART = "model_part"
     RESULT = "result"
     IMAGE = "image"
@@ -76,6 +77,7 @@ _NODE_KINDS = {
     "status": Kind.NODE_STATUS,
     "state": Kind.NODE_STATE,
     "assignment": Kind.ASSIGNMENT,
+    "set": Kind.NODE_SET,
 }
 _CAMERA_KINDS = {
     "result": Kind.RESULT,
@@ -177,6 +179,10 @@ class Topics:
     def assignment(self, node: str) -> str:
         """What a node is to run."""
         return self._node(node, "assignment")
+
+    def node_set(self, node: str) -> str:
+        """A user's commands for one node."""
+        return self._node(node, "set")
 
     def result(self, camera: str) -> str:
         """The combined answer for one camera."""

@@ -98,7 +98,9 @@ class Gateway:
             )
             for name, camera in settings.cameras.items()
         }
-        self._model_ids = {entry.sha256: entry.model_id for entry in pack.manifest.variants}
+        self._model_ids = {
+            file.sha256: file.model_id for entry in pack.manifest.variants for file in entry.files
+        }
         self._mqtt_cameras = [one for one in self.cameras.values() if one.settings.kind == "mqtt"]
         self._tally = Tally()
         self._topics = Topics(settings.gateway, settings.prefix)

@@ -1,71 +1,49 @@
 """The node agent: frames in, answers out, and in between the question whether it may.
 
-Four tasks beside the MQTT session: one keeps the worker, one takes frames to it, one reads the
-device, one publishes what the node has to say about itself.
+Beside the MQTT session one task keeps the worker, one takes frames to it, two read the device, one
+sees that no other node has this one's name, one publishes what the node has to say about itself.
 """
 
 import asyncio
 import logging
 import random
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as distribution_version
-from typing import Protocol
 
 from broker.codecs import PredictionMessage, decode_frame, encode_prediction
 from broker.errors import NotConnectedError, PayloadError, TopicError
-from broker.payloads import ONLINE, Assignment, NodeState, dump
+from broker.payloads import Assignment, NodeCommand, NodeState, dump
 from broker.payloads import parse as parse_payload
 from broker.session import Message
 from broker.topics import Kind, Topics
 from broker.topics import parse as parse_topic
 from models.pack import Pack
-from node_agent.errors import BadFrameError, WorkerError
-from node_agent.foreign_cpu import CpuSample, ForeignCpuMeter, system_reader
-from node_agent.governor import Decision, Governor, Readings
+from node_agent.errors import BadFrameError, PauseError, WorkerError
+from node_agent.governor import Decision, Governor
 from node_agent.inference_times import InferenceTimes
+from node_agent.link import OpenLink
 from node_agent.model_keeper import Choice, ModelKeeper
+from node_agent.name_holder import NameHolder
+from node_agent.owner_report import OwnerLedger
+from node_agent.pause import PauseClock, PauseKeeper
+from node_agent.readings import Readings
+from node_agent.sensors import REFRESH_S, Device, Sensors
 from node_agent.settings import NodeSettings
 from node_agent.slot import FrameSlots, WaitingFrame
-from node_agent.state import Announcements, FrameCounts, describe
+from node_agent.state import Announcements, FrameCounts, describe, hottest, rounded
 from node_agent.worker_protocol import WorkerAnswer
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_INTERVAL_S = 0.25
+# A look at the device costs it about 0.4 ms (measured): while it is needed there is no hurry, but
+# for a while after a change, when the reason of it may pass.
+RESTING_INTERVAL_S = 1.0
+RESTING_AFTER_S = 5.0
+STATE_INTERVAL_S = 1.0
 _U32_MAX = 0xFFFF_FFFF
-
-
-class Link(Protocol):
-    """What the agent needs of an MQTT session."""
-
-    async def run(self) -> None:
-        """Hold the link until cancelled."""
-
-    async def publish(
-        self, topic: str, payload: bytes | str, *, qos: int = 0, retain: bool = False
-    ) -> None:
-        """Publish, or raise NotConnectedError."""
-
-    async def subscribe(self, topic_filter: str, qos: int) -> None:
-        """Subscribe now and after every reconnect."""
-
-    async def unsubscribe(self, topic_filter: str) -> None:
-        """Unsubscribe now and for ever."""
-
-
-OpenLink = Callable[[Callable[[Message], None], Callable[[], Awaitable[None]]], Link]
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where the agent reads the time and the processor from; tests bring their own."""
-
-    clock_s: Callable[[], float] = time.monotonic
-    read_cpu: Callable[[Iterable[int]], CpuSample | None] | None = None
 
 
 class NodeAgent:
@@ -79,15 +57,18 @@ class NodeAgent:
         *,
         device: Device | None = None,
         rng: random.Random | None = None,
+        session: str | None = None,
     ) -> None:
         """Prepare; nothing starts yet.
 
         Args:
             settings: what the owner decided.
             pack: where variants are looked up.
-            open_link: makes the session from what to call for a message and after a connect.
-            device: clock and processor readings; None is this device.
+            open_link: makes the session from what to call for a message and after a connect. It
+                subscribes to `nodes/<node>/` assignment, set, status and state.
+            device: clock and readings; None is this device.
             rng: for the jitter of hold-offs and restarts.
+            session: this process's token, 8 hexadecimal digits; None draws one.
 
         Raises:
             VariantNotFoundError: the pack lacks the variant that the settings name.
@@ -98,14 +79,14 @@ class NodeAgent:
         self._pack = pack
         self._topics = Topics(settings.gateway, settings.prefix)
         self._clock_s = device.clock_s
-        self._governor = Governor(settings.governor.limits, rng, always=settings.governor.always)
-        self._meter = ForeignCpuMeter(
-            device.read_cpu or system_reader(),
-            fast_window_s=settings.governor.fast_window_s,
-            slow_window_s=settings.governor.slow_window_s,
-        )
+        self._limits = settings.governor.limits
+        self._governor = Governor(self._limits, rng, always=settings.governor.always)
+        self._pause = PauseKeeper(settings.folder, PauseClock.of_this_device(device.root))
+        self._sensors = Sensors(device, settings.governor, self._pause)
         self._readings = Readings()
         self._decision = Decision(False, "starting")
+        self._session = session or f"{rng.getrandbits(32):08x}"
+        self._ledger = OwnerLedger()
         self._slots = FrameSlots()
         self._counts = FrameCounts(lambda: self._slots.evicted)
         self._times = InferenceTimes()
@@ -113,25 +94,40 @@ class NodeAgent:
         self._assignment_problem: str | None = None
         self._cameras: frozenset[str] = frozenset()  # empty: all
         self._frames_wanted = False
+        self._in_hand = False
         self._subscribed: set[str] = set()
         self._version = _version()
         self._frame_waits = asyncio.Event()
         self._state_news = asyncio.Event()
         self._filters_changed = asyncio.Event()
+        self._pause_changed = asyncio.Event()
         self._keeper = ModelKeeper(settings.worker, rng, self._model_changed)
         self._timed: Choice | None = None
+        self._name = NameHolder(
+            self._topics, settings.name, self._session, self._clock_s, self._announce
+        )
         self._link = open_link(self.receive, self._greet)
+        self._receivers: dict[Kind, Callable[[Message], None]] = {
+            Kind.ASSIGNMENT: self._receive_assignment,
+            Kind.NODE_SET: self._receive_command,
+            Kind.NODE_STATUS: self._name.receive_status,
+            Kind.NODE_STATE: self._name.receive_state,
+        }
         if settings.variant is not None:
             self._serve(Choice(pack, pack.variant(settings.variant)))
 
     async def run(self) -> None:
-        """Work until cancelled, or until the broker refuses the first login."""
+        """Work until cancelled, until the broker refuses the first login or the name is taken."""
+        await self._sensors.refresh()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sample(), name="sampler")
+            group.create_task(self._refresh(), name="slow sensors")
             group.create_task(self._keeper.run(), name="worker keeper")
             group.create_task(self._link.run(), name="session")
+            group.create_task(self._name.run(self._link), name="name")
             group.create_task(self._subscribe(), name="subscriptions")
             group.create_task(self._answer_frames(), name="runner")
+            group.create_task(self._keep_pause(), name="pause")
             group.create_task(self._publish_state(), name="state")
 
     def receive(self, message: Message) -> None:
@@ -140,8 +136,8 @@ class NodeAgent:
             parsed = parse_topic(self._topics, message.topic)
             if parsed.kind is Kind.FRAME:
                 self._receive_frame(parsed.id, message)
-            elif parsed.kind is Kind.ASSIGNMENT and parsed.id == self._settings.name:
-                self._receive_assignment(message.payload)
+            elif parsed.kind in self._receivers and parsed.id == self._settings.name:
+                self._receivers[parsed.kind](message)
         except (TopicError, PayloadError) as exc:
             self._counts.dropped += 1
             logger.debug("a message on %s is dropped: %s", message.topic, exc)
@@ -149,21 +145,31 @@ class NodeAgent:
     def state(self) -> NodeState:
         """Return what the node says about itself now."""
         phase, reason = describe(self._keeper.situation, self._decision, self._assignment_problem)
-        serving = self._keeper.serving
-        cpu = self._readings.foreign_cpu
+        serving, readings = self._keeper.serving, self._readings
+        cpu, battery, memory = readings.foreign_cpu, readings.battery, readings.memory_available_mib
         return NodeState(
             node=self._settings.name,
             state=phase,
+            session=self._session,
+            up_s=round(self._name.up_s, 1),
             reason=reason,
+            cause=self._decision.cause if phase == "paused" else None,
+            paused_by_hand=readings.pause is not None,
             pack=self._pack.name,
             variant=serving.entry.name if serving else None,
             model=serving.file.sha256 if serving else None,
             inference_ms_p50=self._times.percentile(0.50),
             inference_ms_p95=self._times.percentile(0.95),
-            foreign_cpu=_rounded(cpu.slow_share if cpu else None),
+            foreign_cpu=rounded(cpu.slow_share if cpu else None),
+            foreign_cpu_core=rounded(cpu.core_slow_share if cpu else None),
+            memory_available_mib=None if memory is None else round(memory),
+            temperature_c=hottest(readings, self._limits),
+            battery=rounded(battery.level if battery else None),
+            battery_discharging=battery.discharging if battery else None,
             fixed_variant=self._settings.variant is not None,
             variants=[variant.name for variant in self._pack.manifest.variants],
             counts=self._counts.payload(),
+            owner=self._ledger.report(),
             version=self._version,
         )
 
@@ -177,11 +183,12 @@ class NodeAgent:
         self._slots.put(WaitingFrame(camera, frame, self._clock_s()))
         self._frame_waits.set()
 
-    def _receive_assignment(self, payload: bytes) -> None:
+    def _receive_assignment(self, message: Message) -> None:
         """Take what the gateway wants; an empty payload takes the assignment back.
 
         One that cannot be read changes nothing but what the node says about itself.
         """
+        payload = message.payload
         try:
             assignment = parse_payload(Assignment, payload) if payload else None
         except PayloadError as exc:
@@ -218,6 +225,11 @@ class NodeAgent:
         self._frames_wanted = choice is not None
         self._filters_changed.set()
 
+    def _announce(self) -> None:
+        """Publish the state soon, also one that is not new."""
+        self._announcements.forget()
+        self._state_news.set()
+
     def _model_changed(self) -> None:
         self._state_news.set()
         self._frame_waits.set()
@@ -226,21 +238,37 @@ class NodeAgent:
             self._timed = serving
             self._times.clear()
 
+    def _receive_command(self, message: Message) -> None:
+        """Do what a user asks; `announce` also comes from whoever wants to have this name."""
+        if message.retain:
+            raise PayloadError("a retained command is of unknown age")
+        command = parse_payload(NodeCommand, message.payload)
+        if command.announce:
+            self._name.hear_question()
+        if command.paused is None:
+            return
+        if command.paused:
+            self._pause.set(command.for_s)
+        else:
+            self._pause.clear()
+        logger.info("paused by hand" if command.paused else "resumed by hand")
+        self._pause_changed.set()
+        self._decide()
+
     async def _greet(self) -> None:
-        """Announce the node after each connect."""
-        await self._link.publish(
-            self._topics.node_status(self._settings.name), ONLINE, qos=1, retain=True
-        )
-        self._announcements.forget()
-        self._state_news.set()
+        """Ask for the name after each connect; what is announced follows."""
+        self._name.ask()
 
     async def _subscribe(self) -> None:
-        """Keep the frame subscriptions those of the assigned cameras."""
+        """Keep the frame subscriptions those of the assigned cameras, and none while it pauses.
+
+        To receive a frame costs a millisecond, also one that is not looked at.
+        """
         while True:
             await self._filters_changed.wait()
             self._filters_changed.clear()
             wanted: set[str] = set()
-            if self._frames_wanted:
+            if self._frames_wanted and self._decision.allowed:
                 wanted = {self._topics.frames(camera) for camera in self._cameras}
                 wanted = wanted or {self._topics.all_frames}
             # First fewer, then more: overlapping filters would bring a frame twice.
@@ -260,11 +288,12 @@ class NodeAgent:
 
     async def _answer(self, frame: WaitingFrame) -> None:
         """Answer one frame, or count why not."""
-        if not self._decide().allowed or frame.is_late(self._clock_s()):
+        allowed = self._decide().allowed and self._name.granted
+        if not allowed or frame.is_late(self._clock_s()):
             self._counts.skipped += 1
             return
         try:
-            answer, choice = await self._keeper.classify(frame.message.jpeg)
+            answer, choice = await self._classify(frame)
             prediction = encode_prediction(_prediction(frame, answer, choice))
             await self._link.publish(self._topics.predictions(self._settings.name), prediction)
         except (BadFrameError, PayloadError) as exc:
@@ -277,31 +306,66 @@ class NodeAgent:
             self._counts.answered += 1
             self._times.add((answer.decode_us + answer.inference_us) / 1000)
 
+    async def _classify(self, frame: WaitingFrame) -> tuple[WorkerAnswer, Choice]:
+        self._in_hand = True
+        try:
+            answer, choice = await self._keeper.classify(frame.message.jpeg)
+        finally:
+            self._in_hand = False
+            self._ledger.ended(self._clock_s())
+        wall_us = answer.decode_us + answer.inference_us
+        self._sensors.waits.add(wall_us / 1000, answer.cpu_us / 1000, self._clock_s())
+        return answer, choice
+
     def _decide(self) -> Decision:
         """Read the device and decide; cheap enough to stand before every inference."""
         now_s = self._clock_s()
-        self._readings = Readings(self._meter.measure(self._keeper.worker_pids, now_s))
+        resting = not self._decision.allowed and not self._in_hand
+        self._readings = self._sensors.read(self._keeper.worker_pids, now_s, resting=resting)
+        self._ledger.add(self._sensors.cpu_sample)
         decision = self._governor.decide(self._readings, now_s)
         if decision.allowed != self._decision.allowed:
+            if not decision.allowed:
+                self._ledger.stopped(decision.cause, now_s, in_hand=self._in_hand)
+            self._filters_changed.set()
             self._state_news.set()
             logger.info("%s: %s", "free" if decision.allowed else "pausing", decision.reason)
         self._decision = decision
         return decision
 
     async def _sample(self) -> None:
+        changed_s, allowed = self._clock_s(), False
         while True:
             self._decide()
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
+            if self._decision.allowed != allowed:
+                changed_s, allowed = self._clock_s(), self._decision.allowed
+            resting = not allowed and self._clock_s() - changed_s > RESTING_AFTER_S
+            await asyncio.sleep(RESTING_INTERVAL_S if resting else SAMPLE_INTERVAL_S)
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await self._sensors.refresh()
+
+    async def _keep_pause(self) -> None:
+        """Bring a pause that came over the link to the disk, which may be slow or full."""
+        while True:
+            await self._pause_changed.wait()
+            self._pause_changed.clear()
+            try:
+                await asyncio.to_thread(self._pause.save)
+            except PauseError as exc:
+                logger.warning("%s; it holds until the next start", exc)
 
     async def _publish_state(self) -> None:
         topic = self._topics.node_state(self._settings.name)
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(SAMPLE_INTERVAL_S):
+                async with asyncio.timeout(STATE_INTERVAL_S):
                     await self._state_news.wait()
             self._state_news.clear()
             state, now_s = self.state(), self._clock_s()
-            if self._announcements.is_due(state, now_s):
+            if self._name.granted and self._announcements.is_due(state, now_s):
                 # Without a link: after the next connect everything is announced anew.
                 with suppress(NotConnectedError):
                     await self._link.publish(topic, dump(state), qos=1, retain=True)
@@ -319,10 +383,6 @@ def _prediction(frame: WaitingFrame, answer: WorkerAnswer, choice: Choice) -> Pr
         indices=answer.indices,
         values=answer.values,
     )
-
-
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 2)
 
 
 def _version() -> str:

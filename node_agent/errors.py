@@ -2,6 +2,8 @@
 
 NodeAgentError
 ├── SettingsError           the command line or the configuration file is wrong
+├── PauseError              a pause is no duration, or cannot be kept
+├── NameTakenError          another node of this name is at work
 └── WorkerError             the worker process gave no answer
     ├── WorkerDiedError     it ended by itself or was killed
     ├── WorkerHungError     it had the processor and still said nothing
@@ -16,6 +18,14 @@ class NodeAgentError(Exception):
 
 class SettingsError(NodeAgentError):
     """The command line or the configuration file is wrong."""
+
+
+class PauseError(NodeAgentError):
+    """A pause is no duration, or cannot be kept on the disk."""
+
+
+class NameTakenError(NodeAgentError):
+    """Another node of this name is at work: this one must not be."""
 
 
 class WorkerError(NodeAgentError):

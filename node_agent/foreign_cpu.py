@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from node_agent.governor import ForeignCpu
+from node_agent.core_shares import CoreTicks, busiest_foreign_share, parse_cores
+from node_agent.readings import ForeignCpu
 
 PROC = Path("/proc")
 
@@ -29,11 +30,21 @@ _STATE, _UTIME, _STIME, _CUTIME, _CSTIME = 0, 11, 12, 13, 14
 
 @dataclass(frozen=True, slots=True)
 class CpuSample:
-    """Cumulative processor time in one unit (ticks or seconds), summed over all cores."""
+    """Cumulative processor time in one unit (ticks or seconds), summed over all cores.
+
+    Attributes:
+        busy: what anybody used.
+        total: busy and idle.
+        own: the guest's part of busy.
+        cores: each core by itself, where the system tells them apart.
+        unit_s: the unit in seconds.
+    """
 
     busy: float
     total: float
     own: float
+    cores: tuple[CoreTicks, ...] = ()
+    unit_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,16 @@ def share_between(earlier: CpuSample, later: CpuSample) -> float | None:
     return min(1.0, max(0.0, foreign / total))
 
 
+def core_share_between(earlier: CpuSample, later: CpuSample) -> float | None:
+    """Return the foreign share of the busiest core between two samples, in [0, 1].
+
+    None where the cores are not told apart, no time passed or a counter went back.
+    """
+    if went_back(earlier, later):
+        return None
+    return busiest_foreign_share(earlier.cores, later.cores, later.own - earlier.own)
+
+
 def read_proc(worker_pids: Iterable[int], proc: Path = PROC) -> CpuSample | None:
     """Return a sample from /proc, or None where it cannot be read (Android hides it).
 
@@ -104,8 +125,10 @@ def read_proc(worker_pids: Iterable[int], proc: Path = PROC) -> CpuSample | None
     ends moves from the last to the second, so the sum never falls.
     """
     try:
-        busy, total = parse_machine((proc / "stat").read_text())
-        return CpuSample(busy, total, _own_ticks(tuple(worker_pids), proc))
+        text = (proc / "stat").read_text()
+        busy, total = parse_machine(text)
+        own = _own_ticks(tuple(worker_pids), proc)
+        return CpuSample(busy, total, own, parse_cores(text), 1.0 / os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError):
         return None
 
@@ -169,6 +192,11 @@ class ForeignCpuMeter:
         self._samples: deque[tuple[float, CpuSample]] = deque()
         self._latest: ForeignCpu | None = None
 
+    @property
+    def sample(self) -> CpuSample | None:
+        """The last sample that was taken."""
+        return self._samples[-1][1] if self._samples else None
+
     def measure(self, worker_pids: Iterable[int], now_s: float) -> ForeignCpu | None:
         """Take a sample and return the averages, or None where the device offers no figures.
 
@@ -186,17 +214,22 @@ class ForeignCpuMeter:
             self._samples.clear()  # what was counted before compares with nothing after
         self._samples.append((now_s, sample))
         self._forget(now_s)
-        fast = self._average(sample, now_s, self._fast_window_s)
-        slow = self._average(sample, now_s, self._slow_window_s)
+        fast = self._before(now_s, self._fast_window_s)
+        slow = self._before(now_s, self._slow_window_s)
         if slow is None and fast is not None:
-            slow = share_between(self._samples[0][1], sample)
-        return ForeignCpu(fast, slow)
+            slow = self._samples[0][1]
+        return ForeignCpu(
+            fast_share=None if fast is None else share_between(fast, sample),
+            slow_share=None if slow is None else share_between(slow, sample),
+            core_fast_share=None if fast is None else core_share_between(fast, sample),
+            core_slow_share=None if slow is None else core_share_between(slow, sample),
+        )
 
-    def _average(self, latest: CpuSample, now_s: float, window_s: float) -> float | None:
-        """Return the share since the youngest sample that is at least a window old."""
+    def _before(self, now_s: float, window_s: float) -> CpuSample | None:
+        """Return the youngest sample that is at least a window old."""
         for taken_s, sample in reversed(self._samples):
             if now_s - taken_s >= window_s:
-                return share_between(sample, latest)
+                return sample
         return None
 
     def _forget(self, now_s: float) -> None:

@@ -1,8 +1,9 @@
 """What the owner of the device decides: one frozen object, from a TOML file and options."""
 
+import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,13 +12,12 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    model_validator,
 )
 
 from broker.settings import BrokerSettings
 from broker.topics import check_id
 from node_agent.errors import SettingsError
-from node_agent.governor import Limits
+from node_agent.governor_settings import GovernorSettings, Seconds
 
 # The file is written by hand; a video that was named by mistake is not read into memory.
 MAX_FILE_BYTES = 64 * 1024
@@ -28,59 +28,26 @@ def _broker(value: Any) -> Any:
 
 
 Id = Annotated[str, AfterValidator(check_id)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+def default_state_dir() -> Path:
+    """Return where this user's programs keep their state, or what systemd gave this service."""
+    given = os.environ.get("STATE_DIRECTORY")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_STATE_HOME")
+    if base:
+        return Path(base) / "idlesight"
+    try:
+        return Path.home() / ".local" / "state" / "idlesight"
+    except RuntimeError:  # a service's user may have no home
+        return Path("/var/lib/idlesight")
 
 
 class _Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
     )
-
-
-class GovernorSettings(_Settings):
-    """When the guest starts and stops.
-
-    The starting values are far quicker than those of volunteer computing (BOINC asks every 10 s,
-    HTCondor waits minutes): one inference takes milliseconds, so little is lost by starting.
-
-    Attributes:
-        always: run whatever else the device does; for tests and for dedicated devices.
-        start_share: may start at this foreign CPU share or less, averaged over the slow window.
-        stop_share: stops above this share, averaged over the fast window.
-        fast_window_s: long enough for a share (50 ticks a core), short enough to be gone soon.
-        slow_window_s: what must have been quiet before it starts.
-        hold_off_s: shortest time between a stop and the next start.
-        jitter: fraction by which each hold-off may be longer.
-    """
-
-    always: bool = False
-    start_share: Share = 0.25
-    stop_share: Share = 0.50
-    fast_window_s: Seconds = 0.5
-    slow_window_s: Seconds = 2.0
-    hold_off_s: Seconds = 5.0
-    jitter: Annotated[float, Field(ge=0, le=10)] = 0.4
-
-    @model_validator(mode="after")
-    def _has_hysteresis(self) -> Self:
-        if self.start_share > self.stop_share:
-            msg = "start_share must not be above stop_share: it would stop as soon as it starts"
-            raise ValueError(msg)
-        if self.fast_window_s > self.slow_window_s:
-            msg = "fast_window_s must not be longer than slow_window_s"
-            raise ValueError(msg)
-        return self
-
-    @property
-    def limits(self) -> Limits:
-        """The limits for the pure decision."""
-        return Limits(
-            start_share=self.start_share,
-            stop_share=self.stop_share,
-            hold_off_s=self.hold_off_s,
-            jitter=self.jitter,
-        )
 
 
 class WorkerSettings(_Settings):
@@ -109,6 +76,7 @@ class NodeSettings(_Settings):
         prefix: the first level of all topics.
         variant: run this one whatever is assigned.
         pack: directory or zip file; None is the pack that is shipped.
+        state_dir: where a pause outlives a restart, one folder for each node.
     """
 
     name: Id
@@ -119,6 +87,12 @@ class NodeSettings(_Settings):
     pack: Path | None = None
     governor: GovernorSettings = GovernorSettings()
     worker: WorkerSettings = WorkerSettings()
+    state_dir: Path = Field(default_factory=default_state_dir)
+
+    @property
+    def folder(self) -> Path:
+        """Where this node keeps what outlives a restart."""
+        return self.state_dir / self.name
 
 
 def load_settings(file: Path | None, options: dict[str, Any]) -> NodeSettings:

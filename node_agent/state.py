@@ -6,11 +6,17 @@ from typing import Final, Literal
 from broker.payloads import Counts, NodeState
 from node_agent.governor import Decision
 from node_agent.model_keeper import Situation
+from node_agent.objections import Limits, parts_with_limits
+from node_agent.readings import Readings
 
 # A change of these is news at once; they cannot change faster than the governor's hold-off.
-_URGENT: Final = ("state", "pack", "variant", "model", "fixed_variant", "variants")
+_URGENT: Final = (
+    "state", "session", "paused_by_hand", "pack", "variant", "model", "fixed_variant", "variants",
+)  # fmt: skip
 # Counts move with every frame, a reason with every percent.
-_SOON: Final = ("reason", "counts")
+_SOON: Final = ("reason", "cause", "counts")
+# They grow by themselves, and are said along with other news.
+_NO_NEWS: Final = {"up_s": None, "owner": None}
 SOON_S: Final = 2.0
 # Measured figures never stand still; nobody waits for them.
 LATER_S: Final = 15.0
@@ -61,7 +67,7 @@ class Announcements:
         age_s = now_s - self._last_s
         if age_s >= SOON_S and _differ(self._last, state, _SOON):
             return True
-        return age_s >= LATER_S and state != self._last
+        return age_s >= LATER_S and _news(state) != _news(self._last)
 
     def published(self, state: NodeState, now_s: float) -> None:
         """Remember what was published."""
@@ -70,6 +76,26 @@ class Announcements:
     def forget(self) -> None:
         """Take nothing for known any more: the broker may have lost it."""
         self._last = None
+
+
+def hottest(readings: Readings, limits: Limits) -> float | None:
+    """Return the temperature, in °C, of the part that is nearest to its limit.
+
+    Where no part has a limit, that of the warmest; None where none is known.
+    """
+    parts = parts_with_limits(readings, limits)
+    if parts:
+        return round(min(parts, key=lambda part: part[2] - part[1])[1], 1)
+    return rounded(max((zone.celsius for zone in readings.zones), default=None), 1)
+
+
+def rounded(figure: float | None, digits: int = 2) -> float | None:
+    """Return a figure as exactly as anybody wants to know it."""
+    return None if figure is None else round(figure, digits)
+
+
+def _news(state: NodeState) -> NodeState:
+    return state.model_copy(update=_NO_NEWS)
 
 
 def _differ(one: NodeState, other: NodeState, fields: tuple[str, ...]) -> bool:

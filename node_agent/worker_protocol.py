@@ -17,7 +17,7 @@ HEADER: Final = struct.Struct("<BI")
 MAX_BODY_BYTES: Final = 80 * 2**20
 """A model (64 MiB at most) with its description, and room to spare."""
 
-_ANSWER: Final = struct.Struct("<IIHH")
+_ANSWER: Final = struct.Struct("<IIIHH")
 _INDEX_BYTES: Final = 2
 _VALUE_BYTES: Final = 4
 
@@ -70,6 +70,7 @@ class WorkerAnswer:
     Attributes:
         decode_us: JPEG to pixels, microseconds.
         inference_us: pixels to scores, microseconds.
+        cpu_us: processor time of both; less than their sum where the worker was kept waiting.
         class_count: C.
         indices: classes, best first; all C in their order where k > C/2.
         values: their probabilities.
@@ -77,6 +78,7 @@ class WorkerAnswer:
 
     decode_us: int
     inference_us: int
+    cpu_us: int
     class_count: int
     indices: tuple[int, ...]
     values: tuple[float, ...]
@@ -148,7 +150,7 @@ def encode_answer(answer: WorkerAnswer) -> bytes:
     """Return the body of an ANSWER message."""
     k = len(answer.indices)
     return (
-        _ANSWER.pack(answer.decode_us, answer.inference_us, answer.class_count, k)
+        _ANSWER.pack(answer.decode_us, answer.inference_us, answer.cpu_us, answer.class_count, k)
         + struct.pack(f"<{k}H", *answer.indices)
         + struct.pack(f"<{k}f", *answer.values)
     )
@@ -162,9 +164,9 @@ def decode_answer(body: bytes) -> WorkerAnswer:
     """
     if len(body) < _ANSWER.size:
         raise WorkerProtocolError("an ANSWER message that is too short")
-    decode_us, inference_us, class_count, k = _ANSWER.unpack_from(body)
+    decode_us, inference_us, cpu_us, class_count, k = _ANSWER.unpack_from(body)
     if len(body) != _ANSWER.size + k * (_INDEX_BYTES + _VALUE_BYTES):
         raise WorkerProtocolError("an ANSWER message of a wrong length")
     indices = struct.unpack_from(f"<{k}H", body, _ANSWER.size)
     values = struct.unpack_from(f"<{k}f", body, _ANSWER.size + k * _INDEX_BYTES)
-    return WorkerAnswer(decode_us, inference_us, class_count, indices, values)
+    return WorkerAnswer(decode_us, inference_us, cpu_us, class_count, indices, values)

@@ -107,7 +107,9 @@ class ScoreCache:
         with partial.open("ab") as stream:
             done = stream.tell() // row_bytes
             stream.truncate(done * row_bytes)  # a row that was cut off
-            classifier = Classifier(pack.model(entry.name), threads=threads)
+            classifier = Classifier(
+                pack.model(entry.name), threads=threads, interface=entry.interface
+            )
             for start in range(done, shape[0], CHUNK_PICTURES):
                 pixels = dataset.pixels[start : start + CHUNK_PICTURES]
                 rows = classify(

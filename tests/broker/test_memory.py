@@ -78,6 +78,20 @@ async def test_retained_will_and_farewell() -> None:
     await _end(second)
 
 
+async def test_one_that_leaves_quietly_says_nothing() -> None:
+    broker = MemoryBroker()
+    node = broker.session(
+        client_id="node",
+        on_message=lambda _: None,
+        will=Will("s", b"offline"),
+        farewell=[Will("s", b"bye")],
+    )
+    running = await _run(node)
+    node.leave_quietly()
+    await _end(running)
+    assert broker.published == []
+
+
 async def test_subscriptions_change_at_run_time() -> None:
     broker = MemoryBroker()
     heard: list[Message] = []

@@ -16,7 +16,9 @@ from broker.payloads import (
     Contributor,
     Counts,
     LabelScore,
+    NodeCommand,
     NodeState,
+    OwnerReport,
     Result,
     dump,
     parse,
@@ -62,10 +64,38 @@ def test_state_comes_back() -> None:
         inference_ms_p50=3.0,
         foreign_cpu=0.8,
         variants=["V1", "V2"],
+        session="0123abcd",
+        up_s=12.5,
+        cause="core",
+        paused_by_hand=True,
+        foreign_cpu_core=0.99,
+        memory_available_mib=812,
+        temperature_c=54.3,
+        battery=0.81,
+        battery_discharging=False,
         counts=Counts(frames=3, answered=2, skipped=1),
+        owner=OwnerReport(cpu_s=3.2, idle_share=0.01, yields=4, yield_ms_p50=3, yield_ms_max=80),
         version="0.1.0",
     )
     assert parse(NodeState, dump(state)) == state
+
+
+@pytest.mark.parametrize(
+    "command",
+    [{"paused": True}, {"paused": True, "for_s": 7200}, {"paused": False}, {"announce": True}, {}],
+)
+def test_command_comes_back(command: dict[str, Any]) -> None:
+    parsed = parse(NodeCommand, json.dumps(command).encode())
+    assert parsed == NodeCommand.model_validate(command)
+    assert parse(NodeCommand, dump(parsed)) == parsed
+
+
+@pytest.mark.parametrize(
+    "command", [{"paused": "maybe"}, {"for_s": 0}, {"for_s": 1e9}, {"for_s": "2h"}, []]
+)
+def test_what_is_no_command_is_refused(command: Any) -> None:
+    with pytest.raises(PayloadError):
+        parse(NodeCommand, json.dumps(command).encode())
 
 
 def test_assignment_comes_back() -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from paho.mqtt.client import topic_matches_sub
@@ -28,11 +28,14 @@ from broker.payloads import (
     CameraEvent,
     CameraHealth,
     CameraState,
+    NodeCommand,
     NodeState,
+    OwnerReport,
     Result,
     parse,
 )
 from broker.topics import Topics
+from node_agent.objections import Cause
 
 DOCUMENT = (Path(broker.codecs.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 
@@ -102,7 +105,17 @@ def test_example_event_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", [NodeState, Assignment, Result, CameraHealth, CameraState, CameraEvent]
+    "model",
+    [
+        NodeState,
+        OwnerReport,
+        NodeCommand,
+        Assignment,
+        Result,
+        CameraHealth,
+        CameraState,
+        CameraEvent,
+    ],
 )
 def test_every_json_field_is_documented(model: type[BaseModel]) -> None:
     for name in model.model_fields:
@@ -118,6 +131,7 @@ def test_every_topic_is_documented() -> None:
         (topics.node_status("X"), "nodes/<node>/status"),
         (topics.node_state("X"), "nodes/<node>/state"),
         (topics.assignment("X"), "nodes/<node>/assignment"),
+        (topics.node_set("X"), "nodes/<node>/set"),
         (topics.camera_status("X"), "cameras/<camera>/status"),
         (topics.result("X"), "cameras/<camera>/result"),
         (topics.image("X"), "cameras/<camera>/image"),
@@ -142,6 +156,11 @@ def test_a_node_may_read_what_it_subscribes_to_and_nothing_else() -> None:
     for one in readable:
         assert any(topic_matches_sub(one, topic_filter) for topic_filter in subscribed), one
     assert "status" not in subscribed  # the gateway's: nothing a node does depends on it
+
+
+def test_every_cause_is_documented() -> None:
+    for cause in get_args(Cause):
+        assert f"`{cause}`" in DOCUMENT
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,12 @@ import pytest
 
 from broker.codecs import MAX_JPEG_BYTES, FrameMessage, decode_frame, encode_frame
 from broker.connection import MAX_WAITING
-from broker.errors import AuthenticationError, BrokerSettingsError, NotConnectedError
+from broker.errors import (
+    AuthenticationError,
+    BrokerSettingsError,
+    BrokerUnreachableError,
+    NotConnectedError,
+)
 from broker.session import BACKOFF_CAP_S, BrokerSettings, Message, Session, Will, backoff_s
 
 LOGGER = "broker.session"
@@ -613,3 +618,37 @@ def test_backoff_is_jittered_grows_and_is_capped() -> None:
         drawn = [backoff_s(attempt, rng) for _ in range(200)]
         assert 0 <= min(drawn) < ceiling_s * 0.1
         assert ceiling_s * 0.9 < max(drawn) <= ceiling_s
+
+
+async def test_one_that_leaves_quietly_publishes_neither_farewell_nor_will(
+    any_broker: Any, record: Any
+) -> None:
+    watcher = record(any_broker.settings, "watcher30", subscriptions=[("t30/#", 1)])
+    await watcher.connected()
+    guest = record(
+        any_broker.settings,
+        "guest30",
+        will=Will("t30/status", b"will", qos=1, retain=False),
+        farewell=[Will("t30/status", b"farewell", qos=1, retain=False)],
+    )
+    await guest.connected()
+    guest.session.leave_quietly()
+    await guest.end()
+    await watcher.session.publish("t30/status", b"afterwards", qos=1)
+    await watcher.heard(b"afterwards")
+    assert [message.payload for message in watcher.messages] == [b"afterwards"]
+
+
+async def test_an_impatient_session_ends_with_what_is_wrong(free_port: int) -> None:
+    async def nothing() -> None:
+        pytest.fail("there is no broker to connect to")
+
+    session = Session(
+        BrokerSettings(port=free_port),
+        client_id="guest31",
+        on_message=lambda _: None,
+        on_connect=nothing,
+        patient=False,
+    )
+    with pytest.raises(BrokerUnreachableError, match="cannot be reached"):
+        await session.run()

@@ -36,6 +36,7 @@ EXPECTED = [
         "idlesight/home/nodes/pi/assignment",
         Parsed(Kind.ASSIGNMENT, "pi"),
     ),
+    (TOPICS.node_set("pi"), "idlesight/home/nodes/pi/set", Parsed(Kind.NODE_SET, "pi")),
     (TOPICS.result("porch"), "idlesight/home/cameras/porch/result", Parsed(Kind.RESULT, "porch")),
     (TOPICS.image("porch"), "idlesight/home/cameras/porch/image", Parsed(Kind.IMAGE, "porch")),
     (

@@ -243,7 +243,7 @@ async def test_who_stands_there_when_a_camera_comes_back_is_seen(
 
     def live(*_args: object) -> Iterator[Shot]:
         shown = place if next(openings) == 0 else somebody
-        for _ in range(5):
+        for _number in range(5):
             yield Shot(Image.fromarray(shown), None)
         raise SourceLostError("it broke off")
 

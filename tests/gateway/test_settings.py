@@ -135,7 +135,8 @@ CAMERA = "cameras: {porch: {source: x, "
             CAMERA + "zzz: 2}}",
             "cameras.porch.zzz is not a setting; known here: kind, source, username, "
             "password, verify_tls, options, field, silent_after_s, name, fps, deadline_ms, "
-            "min_confidence, decide_early, loop, pan, fit, jpeg_quality, motion, quorum, state",
+            "min_confidence, decide_early, loop, pan, fit, jpeg_quality, motion, quorum, "
+            "state",
         ),
         (
             CAMERA + "state: {k: 2, n: 5}}}",

@@ -15,3 +15,8 @@ def _is_worker(process: psutil.Process) -> bool:
         return True
     except psutil.NoSuchProcess:
         return False
+
+
+def every_child() -> set[int]:
+    """Return the pids of all children of this test run."""
+    return {child.pid for child in psutil.Process().children()}

@@ -74,3 +74,12 @@ def two_precisions(pack: Pack, tmp_path: Path) -> Pack:
     return write_pack(
         tmp_path / "several", manifest, models, alternatives={"V1-int8.tflite": other}
     )
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where agents keep their state: a new folder for each test."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder

@@ -1,12 +1,15 @@
 """The agent with a link in memory, a scripted machine and real worker processes."""
 
 import asyncio
+import json
 import os
 import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +22,18 @@ from broker.session import Message
 from broker.topics import Topics
 from models.errors import VariantNotFoundError
 from models.pack import Pack
-from node_agent.agent import Device, NodeAgent
+from node_agent.agent import NodeAgent
+from node_agent.errors import NameTakenError
 from node_agent.foreign_cpu import CpuSample
-from node_agent.settings import GovernorSettings, NodeSettings, WorkerSettings
+from node_agent.governor_settings import GovernorSettings
+from node_agent.pause import PauseClock, PauseKeeper
+from node_agent.sensors import Device
+from node_agent.settings import NodeSettings, WorkerSettings
 from tests.node_agent.children import children
+from tests.node_agent.readers.trees import plant
 
 BOUND_S = 60.0
+NOWHERE = Path("/nowhere")  # a device that offers no signal but its processor
 TOPICS = Topics("home")
 NAME = "kitchen"
 # Quick windows: a scripted machine needs no averaging.
@@ -44,6 +53,8 @@ class FakeLink:
         self.published: list[tuple[str, bytes, int, bool]] = []
         self.subscribed: set[str] = set()
         self.refusal: Exception | None = None
+        self.left_quietly = False
+        self.echoes = True
 
     async def run(self) -> None:
         if self.refusal is not None:
@@ -65,6 +76,11 @@ class FakeLink:
             raise NotConnectedError("lost")
         payload = payload.encode() if isinstance(payload, str) else payload
         self.published.append((topic, payload, qos, retain))
+        if topic == TOPICS.node_set(NAME) and self.echoes:  # the agent hears its own question
+            asyncio.get_running_loop().call_soon(self.deliver, topic, payload)
+
+    def leave_quietly(self) -> None:
+        self.left_quietly = True
 
     async def subscribe(self, topic_filter: str, qos: int) -> None:
         assert qos == 0
@@ -83,6 +99,7 @@ class FakeMachine:
     def __init__(self) -> None:
         self.share: float | None = 0.0
         self.ahead_s = 0.0
+        self.wall = datetime(2025, 1, 31, 12, tzinfo=UTC)
         self._busy = self._total = 0.0
 
     def clock_s(self) -> float:
@@ -99,16 +116,23 @@ class FakeMachine:
 class House:
     """One agent with its link and its machine."""
 
-    def __init__(self, pack: Pack, jpeg: bytes, **options: object) -> None:
+    def __init__(self, pack: Pack, jpeg: bytes, root: Path = NOWHERE, **options: object) -> None:
         self.settings = NodeSettings.model_validate(
             {"name": NAME, "governor": GOVERNOR, "worker": WORKER, **options}
         )
         self.pack = pack
         self.jpeg = jpeg
         self.machine = FakeMachine()
-        device = Device(clock_s=self.machine.clock_s, read_cpu=self.machine.read_cpu)
+        self.device = Device(
+            clock_s=self.machine.clock_s,
+            read_cpu=self.machine.read_cpu,
+            root=root,
+            now=lambda: self.machine.wall,
+        )
         self._links: list[FakeLink] = []
-        self.agent = NodeAgent(self.settings, pack, self._open, device=device, rng=random.Random(1))
+        self.agent = NodeAgent(
+            self.settings, pack, self._open, device=self.device, rng=random.Random(1)
+        )
 
     @property
     def link(self) -> FakeLink:
@@ -197,8 +221,10 @@ async def fixed(pack: Pack, jpeg: bytes) -> AsyncIterator[House]:
 
 async def test_it_announces_itself_and_waits_for_an_assignment(house: House) -> None:
     state = await house.phase("unassigned")
-    assert house.link.published[0] == (TOPICS.node_status(NAME), b"online", 1, True)
-    assert house.link.published[1][2:] == (1, True)
+    question, online, first_state, *_ = house.link.published
+    assert (question[0], question[2:]) == (TOPICS.node_set(NAME), (1, False))
+    assert online == (TOPICS.node_status(NAME), b"online", 1, True)
+    assert (first_state[0], first_state[2:]) == (TOPICS.node_state(NAME), (1, True))
     assert state.variants == ["V1", "V2", "V9"]
     assert not state.fixed_variant
     assert house.link.subscribed == set()
@@ -311,7 +337,7 @@ async def test_a_stuck_worker_does_not_outlive_its_assignment(pack: Pack, jpeg: 
         house.link.deliver(TOPICS.assignment(NAME), b"", retain=True)
         await house.phase("unassigned")
         await house.until(lambda: children() == [])
-        assert house.agent.state().counts.skipped == 1
+        await house.until(lambda: house.agent.state().counts.skipped == 1)
 
 
 async def test_a_model_that_the_worker_refuses_keeps_the_old_one(house: House) -> None:
@@ -366,10 +392,12 @@ async def test_foreign_load_pauses_it_and_it_says_why(fixed: House) -> None:
     fixed.machine.share = 0.9
     state = await fixed.phase("paused")
     assert state.reason == "other programs use 90% of the processor, more than 50%"
-    fixed.send(1)
+    await fixed.until(lambda: fixed.link.subscribed == set())  # frames cost the device time
+    fixed.send(1)  # on its way already
     await fixed.until(lambda: fixed.agent.state().counts.skipped == 1)
     fixed.machine.share = 0.1
     await fixed.phase("working")
+    await fixed.until(lambda: fixed.link.subscribed == {TOPICS.all_frames})
     await fixed.ask(2)
     assert fixed.agent.state().foreign_cpu == 0.1
     assert [answer.frame for answer in fixed.answers] == [2]
@@ -446,7 +474,7 @@ async def test_everything_is_announced_anew_after_a_loss(fixed: House) -> None:
     fixed.link.published.clear()
     await fixed.link.connect()
     await fixed.phase("working")
-    assert fixed.link.published[0] == (TOPICS.node_status(NAME), b"online", 1, True)
+    assert fixed.link.published[1] == (TOPICS.node_status(NAME), b"online", 1, True)
     await fixed.ask(2)
 
 
@@ -473,7 +501,7 @@ async def test_on_a_rough_link_every_answer_is_to_a_frame_that_was_sent(
     def open_rough(
         on_message: Callable[[Message], None], on_connect: Callable[[], Awaitable[None]]
     ) -> MemorySession:
-        filters = [(TOPICS.assignment(NAME), 1)]
+        filters = [(TOPICS.assignment(NAME), 1), (TOPICS.node_set(NAME), 1)]
         return broker.session(
             client_id=NAME, on_message=on_message, on_connect=on_connect, subscriptions=filters
         )
@@ -490,8 +518,9 @@ async def test_on_a_rough_link_every_answer_is_to_a_frame_that_was_sent(
                 await asyncio.sleep(0.01)
 
     house = House(pack, jpeg)
-    device = Device(clock_s=house.machine.clock_s, read_cpu=house.machine.read_cpu)
-    house.agent = NodeAgent(house.settings, pack, open_rough, device=device, rng=random.Random(1))
+    house.agent = NodeAgent(
+        house.settings, pack, open_rough, device=house.device, rng=random.Random(1)
+    )
     entry = pack.variant("V1")
     assignment = Assignment(pack="tiny", variant="V1", model=entry.sha256, cameras=["porch"])
     async with running(house):
@@ -513,3 +542,171 @@ async def test_on_a_rough_link_every_answer_is_to_a_frame_that_was_sent(
 def test_an_unknown_variant_names_those_that_are_there(pack: Pack, jpeg: bytes) -> None:
     with pytest.raises(VariantNotFoundError, match="it offers V1, V2, V9"):
         House(pack, jpeg, variant="V7")
+
+
+def command(house: House, retain: bool = False, **fields: object) -> None:
+    payload = json.dumps(fields).encode()
+    house.link.deliver(TOPICS.node_set(NAME), payload, retain=retain)
+
+
+async def test_a_pause_from_home_assistant_holds_and_outlives_the_agent(
+    pack: Pack, jpeg: bytes
+) -> None:
+    async with running(House(pack, jpeg, variant="V1")) as house:
+        await house.phase("working")
+        command(house, paused=True, for_s=3600)
+        state = await house.phase("paused")
+        assert (state.cause, state.paused_by_hand) == ("pause", True)
+        assert state.reason.startswith("paused by hand until ")
+        house.send(1)
+        await house.until(lambda: house.agent.state().counts.skipped == 1)
+        await house.until((house.settings.folder / "pause.json").exists)
+    async with running(House(pack, jpeg, variant="V1")) as house:
+        assert (await house.phase("paused")).paused_by_hand
+        command(house, paused=False)
+        state = await house.phase("working")
+        assert (state.cause, state.paused_by_hand) == (None, False)
+        await house.until(lambda: not (house.settings.folder / "pause.json").exists())
+
+
+async def test_a_pause_from_the_command_line_is_noticed(fixed: House) -> None:
+    keeper = PauseKeeper(fixed.settings.folder, PauseClock.of_this_device())
+    keeper.set(None)
+    keeper.save()
+    assert (await fixed.phase("paused")).reason == "paused by hand until it is resumed"
+    keeper.clear()
+    keeper.save()
+    await fixed.phase("working")
+
+
+async def test_the_owners_pause_stands_above_always(pack: Pack, jpeg: bytes) -> None:
+    dedicated = House(pack, jpeg, variant="V1", governor=GovernorSettings(always=True))
+    async with running(dedicated):
+        await dedicated.phase("working")
+        command(dedicated, paused=True)
+        await dedicated.phase("paused")
+
+
+async def test_a_pause_that_the_disk_does_not_take_holds_all_the_same(
+    pack: Pack, jpeg: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    async with running(House(pack, jpeg, variant="V1", state_dir=tmp_path / "file")) as house:
+        await house.phase("working")
+        command(house, paused=True)
+        await house.phase("paused")
+        await house.until(lambda: "holds until the next start" in caplog.text)
+
+
+async def test_commands_that_are_none_are_dropped(fixed: House) -> None:
+    command(fixed, retain=True, paused=True)
+    command(fixed, paused="perhaps")
+    fixed.link.deliver(TOPICS.node_set(NAME), b"\xff")
+    fixed.link.deliver(TOPICS.node_set("somebody-else"), b'{"paused": true}')
+    await fixed.ask(1)
+    state = fixed.agent.state()
+    assert (state.counts.dropped, state.paused_by_hand) == (3, False)
+
+
+async def test_a_device_on_its_battery_rests_and_says_so(
+    pack: Pack, jpeg: bytes, tmp_path: Path
+) -> None:
+    supply: dict[str, str | int] = {
+        "type": "Battery",
+        "status": "Discharging",
+        "capacity": 64,
+        "temp": 300,
+    }
+    plant(tmp_path / "sys" / "class" / "power_supply" / "BAT0", supply)
+    plant(tmp_path / "proc", {"meminfo": "MemTotal: 2048000 kB\nMemAvailable: 1024000 kB"})
+    async with running(House(pack, jpeg, variant="V1", root=tmp_path)) as house:
+        state = await house.phase("paused")
+        assert (state.cause, state.reason) == ("battery", "the device runs on its battery")
+        assert (state.battery, state.battery_discharging) == (0.64, True)
+        assert (state.temperature_c, state.memory_available_mib) == (30.0, 1000)
+
+
+async def test_quiet_hours_follow_the_wall_clock(pack: Pack, jpeg: bytes) -> None:
+    night = GOVERNOR.model_copy(
+        update={"quiet_hours": ("22:00-07:00",), "timezone": "Europe/Berlin"}
+    )
+    house = House(pack, jpeg, variant="V1", governor=night)
+    house.machine.wall = datetime(2025, 1, 6, 20, 59, tzinfo=UTC)  # 21:59 in Berlin
+    async with running(house):
+        await house.phase("working")
+        house.machine.wall = datetime(2025, 1, 6, 21, 0, tzinfo=UTC)
+        state = await house.phase("paused")
+        assert (state.cause, state.reason) == ("quiet_hours", "quiet hours (22:00-07:00)")
+
+
+async def test_a_wall_clock_that_jumps_changes_nothing_else(fixed: House) -> None:
+    for hours in (5, -10, 24 * 400):
+        fixed.machine.wall += timedelta(hours=hours)
+        await fixed.ask(hours % 1000)
+    state = fixed.agent.state()
+    assert (state.state, state.counts.answered, state.counts.skipped) == ("working", 3, 0)
+    assert state.up_s is not None
+    assert state.up_s < BOUND_S
+
+
+async def test_the_owners_account_is_part_of_the_state(fixed: House) -> None:
+    await fixed.ask(1)
+    fixed.machine.share = 0.9
+    await fixed.phase("paused")
+    owner = fixed.agent.state().owner
+    assert owner is not None
+    assert (owner.yields, owner.yield_ms_max) == (1, 0.0)  # no inference was in hand
+
+
+def rival(up_s: float) -> bytes:
+    return dump(NodeState(node=NAME, state="working", session="00000000", up_s=up_s, version="9"))
+
+
+async def test_the_younger_of_two_of_one_name_ends_and_says_nothing(
+    pack: Pack, jpeg: bytes
+) -> None:
+    house = House(pack, jpeg, variant="V1")
+    task = asyncio.create_task(house.agent.run())
+    await house.until(lambda: len(house.states) > 0)
+    house.link.deliver(TOPICS.node_state(NAME), rival(1e6))
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(task, BOUND_S)
+    assert caught.group_contains(NameTakenError, match="another node named kitchen is at work")
+    assert house.link.left_quietly
+    assert children() == []
+
+
+async def test_the_elder_of_two_of_one_name_stays_and_answers(fixed: House) -> None:
+    fixed.machine.ahead_s = 3600  # at work for an hour
+    said = len(fixed.states)
+    fixed.link.deliver(TOPICS.node_state(NAME), rival(60))
+    await fixed.until(lambda: len(fixed.states) > said)
+    await fixed.ask(1)
+
+
+async def test_nothing_is_answered_before_the_name_is_its_own(pack: Pack, jpeg: bytes) -> None:
+    house = House(pack, jpeg, variant="V1")
+    house.link.echoes = False
+    async with running(house):
+        await house.until(lambda: house.agent.state().state == "working")
+        house.link.deliver(TOPICS.node_status(NAME), b"online", retain=True)
+        house.link.deliver(TOPICS.node_state(NAME), rival(60), retain=True)
+        house.send(1)
+        await house.until(lambda: house.agent.state().counts.skipped == 1)
+        assert house.states == []
+        await house.phase("working")  # nobody answered for the name
+        await house.ask(2)
+
+
+async def test_a_last_will_that_comes_late_is_corrected(fixed: House) -> None:
+    fixed.link.published.clear()
+    fixed.link.deliver(TOPICS.node_status(NAME), b"offline")
+    online = (TOPICS.node_status(NAME), b"online", 1, True)
+    await fixed.until(lambda: online in fixed.link.published)
+    await fixed.ask(1)
+
+
+async def test_whoever_asks_for_the_name_gets_the_state_at_once(fixed: House) -> None:
+    said = len(fixed.states)
+    command(fixed, announce=True)
+    await fixed.until(lambda: len(fixed.states) > said)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_agent.core_shares import CoreTicks
 from node_agent.foreign_cpu import (
     CpuSample,
     ForeignCpuMeter,
@@ -18,7 +20,7 @@ from node_agent.foreign_cpu import (
     read_psutil,
     share_between,
 )
-from node_agent.governor import ForeignCpu
+from node_agent.readings import ForeignCpu
 
 # proc(5): user nice system idle iowait irq softirq steal guest guest_nice
 MACHINE = "cpu  100 20 30 800 50 1 2 7 0 0\ncpu0 50 10 15 400 25 0 1 3 0 0\nintr 1 2 3\n"
@@ -78,14 +80,18 @@ def fake_proc(root: Path, machine: str, me: str, workers: dict[int, str]) -> Pat
     return root
 
 
+def counted(sample: CpuSample | None) -> tuple[float, float, float] | None:
+    return None if sample is None else (sample.busy, sample.total, sample.own)
+
+
 def test_own_time_is_the_agents_its_dead_and_its_living_workers(tmp_path: Path) -> None:
     proc = fake_proc(tmp_path, MACHINE, process(5, 5, 30, 0), {7: process(9, 1), 8: process(1, 1)})
-    assert read_proc([7, 8], proc) == CpuSample(busy=153, total=1003, own=52)
+    assert counted(read_proc([7, 8], proc)) == (153, 1003, 52)
 
 
 def test_a_worker_that_has_just_ended_is_left_out(tmp_path: Path) -> None:
     proc = fake_proc(tmp_path, MACHINE, process(5, 5), {})
-    assert read_proc([7], proc) == CpuSample(busy=153, total=1003, own=10)
+    assert counted(read_proc([7], proc)) == (153, 1003, 10)
 
 
 def test_a_worker_that_is_reaped_while_reading_is_counted_once(
@@ -102,7 +108,7 @@ def test_a_worker_that_is_reaped_while_reading_is_counted_once(
         return text
 
     monkeypatch.setattr(Path, "read_text", reap_after_self)
-    assert read_proc([7], proc) == CpuSample(busy=153, total=1003, own=20)
+    assert counted(read_proc([7], proc)) == (153, 1003, 20)
 
 
 def test_a_hidden_proc_stat_is_an_absent_signal(tmp_path: Path) -> None:
@@ -113,6 +119,25 @@ def test_a_hidden_proc_stat_is_an_absent_signal(tmp_path: Path) -> None:
         lambda pids: read_proc(pids, proc), fast_window_s=0.5, slow_window_s=2.0
     )
     assert meter.measure([], 0.0) is None
+
+
+def test_cores_and_their_unit_come_with_the_sample(tmp_path: Path) -> None:
+    sample = read_proc([], fake_proc(tmp_path, MACHINE, process(5, 5), {}))
+    assert sample is not None
+    assert sample.cores == (CoreTicks(number=0, busy=76, nice=10, total=501),)
+    assert sample.unit_s == 1 / os.sysconf("SC_CLK_TCK")
+
+
+def test_the_busiest_core_is_averaged_over_the_same_windows() -> None:
+    def sample(step: int) -> CpuSample:
+        cores = (CoreTicks(0, 0.0, 0.0, 25.0 * step), CoreTicks(1, 25.0 * step, 0.0, 25.0 * step))
+        return CpuSample(25.0 * step, 50.0 * step, 0.0, cores)
+
+    script = (sample(step) for step in range(10))
+    meter = ForeignCpuMeter(lambda _: next(script), fast_window_s=0.5, slow_window_s=2.0)
+    measured = [meter.measure([], 0.25 * step) for step in range(10)]
+    assert measured[1] == ForeignCpu(None, None, None, None)
+    assert measured[9] == ForeignCpu(0.5, 0.5, 1.0, 1.0)
 
 
 def scripted(shares: list[float]) -> ForeignCpuMeter:

@@ -85,3 +85,29 @@ def test_wrong_options_are_one_sentence(options: dict[str, Any]) -> None:
 def test_an_option_for_a_table_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="`governor` must be a table"):
         load_settings(write(tmp_path, "governor = 7\n"), {"governor": {"always": True}})
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/guest", "XDG_STATE_HOME": "/x"}, "/var/lib/guest"),
+        ({"XDG_STATE_HOME": "/x"}, "/x/idlesight"),
+        ({"HOME": "/home/ada"}, "/home/ada/.local/state/idlesight"),
+    ],
+)
+def test_where_a_pause_is_kept(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], folder: str
+) -> None:
+    for name in ("STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(None, {"name": "kitchen"}).folder == Path(folder) / "kitchen"
+
+
+def test_a_preset_of_the_command_line_stands_above_the_files(tmp_path: Path) -> None:
+    file = write(tmp_path, 'name = "a"\n[governor]\npreset = "strict"\nhold_off_s = 9\n')
+    strict = load_settings(file, {}).governor
+    generous = load_settings(file, {"governor": {"preset": "generous"}}).governor
+    assert (strict.stop_share, generous.stop_share) == (0.25, 0.8)
+    assert strict.hold_off_s == generous.hold_off_s == 9

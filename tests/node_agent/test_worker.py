@@ -80,6 +80,7 @@ async def test_answers_what_the_runtime_answers_in_this_process(pack: Pack, jpeg
     assert answer.indices == tuple(best)
     assert answer.values == pytest.approx(scores[best])
     assert answer.inference_us < BOUND_S * 1e6
+    assert 0 < answer.cpu_us < BOUND_S * 1e6
 
 
 def foreign(

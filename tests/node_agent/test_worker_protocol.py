@@ -56,7 +56,7 @@ def test_a_ready_that_is_none_is_refused(body: bytes) -> None:
 
 
 def test_answer_round_trip() -> None:
-    answer = WorkerAnswer(400, 1200, 1000, (999, 3), (0.75, 0.25))
+    answer = WorkerAnswer(400, 1200, 1500, 1000, (999, 3), (0.75, 0.25))
     assert decode_answer(encode_answer(answer)) == answer
 
 

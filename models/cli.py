@@ -156,6 +156,13 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
         help="0 draws pictures as they come, 1 every class alike (default: 0.5)",
     )
     group.add_argument(
+        "--detail",
+        type=_whole,
+        metavar="PX",
+        help="see no more than pictures of PX pixels a side show, 0 for all there is (default: "
+        "the side of the pictures, where it is at most half of a variant's input)",
+    )
+    group.add_argument(
         "--validation-share",
         type=_positive_share,
         help="held out (default: 0.05; 0.2 of fewer than 2,000 pictures)",
@@ -541,6 +548,12 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
 
 
 def _positive_number(text: str) -> float:

@@ -4,6 +4,7 @@ Pictures are drawn, flipped, turned, shifted and mixed once; each variant then s
 picture at its own resolution, so what varies between variants is what they see, not the data.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,11 +20,16 @@ class Augmentation:
     Attributes:
         rotation_degrees: largest turn to either side.
         shift: largest shift along each axis as a share of the side.
+        zoom: largest change of size: a picture is enlarged or shrunk by a factor between
+            1 / (1 + zoom) and 1 + zoom.
+        light: largest change of brightness and of contrast, as a share of either.
         mixup_alpha: α of MixUp's beta distribution (arXiv 1710.09412); 0 leaves pictures unmixed.
     """
 
     rotation_degrees: float = 12.0
     shift: float = 0.1
+    zoom: float = 0.2
+    light: float = 0.2
     mixup_alpha: float = 0.2
 
 
@@ -85,9 +91,10 @@ def batches(
     for number, chosen in enumerate(chunks):
         share, partner = _mixing(len(chosen), augmentation.mixup_alpha, generator)
         transforms = _transforms(len(chosen), augmentation, generator)
+        light = _light(len(chosen), augmentation.light, generator)
         if number < first:
             continue
-        drawn = pixels[chosen].float()
+        drawn = _relit(pixels[chosen].float(), light)
         one_hot = functional.one_hot(targets[chosen], class_count).float()  # (B, C)
         if share < 1:
             drawn = drawn.lerp(drawn[partner], 1 - share)
@@ -148,13 +155,28 @@ def _mixing(count: int, alpha: float, generator: torch.Generator) -> tuple[float
     return share, torch.randperm(count, generator=generator)
 
 
+def _light(count: int, most: float, generator: torch.Generator) -> Tensor:
+    """Return (count, 2): the factor of contrast, and what brightness gains as a share of itself."""
+    drawn = (torch.rand(count, 2, generator=generator) * 2 - 1) * most
+    return drawn + torch.tensor([1.0, 0.0])
+
+
+def _relit(pixels: Tensor, light: Tensor) -> Tensor:
+    """Return pictures (B, 3, S, S), RGB 0–255, in another light (B, 2)."""
+    contrast, brightness = light[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
+    mean = pixels.mean((1, 2, 3), keepdim=True)
+    return ((pixels - mean) * contrast + mean * (1 + brightness)).clamp(0, 255)
+
+
 def _transforms(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """Return (count, 2, 3) affine maps from output to input coordinates, both in [-1, 1]."""
     draws = torch.rand(count, 3, generator=generator) * 2 - 1  # (B, 3) in [-1, 1]
     angle = torch.deg2rad(draws[:, 0] * augmentation.rotation_degrees)
     flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
     shift = draws[:, 1:] * 2 * augmentation.shift  # the side is 2 long in these coordinates
-    cosine, sine = torch.cos(angle), torch.sin(angle)
+    reach = math.log1p(augmentation.zoom)
+    zoom = torch.exp((torch.rand(count, generator=generator) * 2 - 1) * reach)
+    cosine, sine = zoom * torch.cos(angle), zoom * torch.sin(angle)
     top = torch.stack([flip * cosine, -sine, shift[:, 0]], dim=1)
     bottom = torch.stack([flip * sine, cosine, shift[:, 1]], dim=1)
     return torch.stack([top, bottom], dim=1)

@@ -121,6 +121,7 @@ def _recipe(options: argparse.Namespace, dataset: Dataset) -> tuple[Recipe, Path
         tuple(in_order(variants)),
         validation_share=options.validation_share or share,
         seed=options.seed,
+        detail=_detail(options.detail, dataset, options.variants),
         pretrained=describe(pretrained) if pretrained else "",
     )
     if options.recipe == "paper":
@@ -135,6 +136,14 @@ def _recipe(options: argparse.Namespace, dataset: Dataset) -> tuple[Recipe, Path
         "balance": options.balance,
     }
     return replace(recipe, **{k: v for k, v in given.items() if v is not None}), pretrained
+
+
+def _detail(asked: int | None, dataset: Dataset, variants: tuple[str, ...]) -> int:
+    """Return the limit of detail: as asked for, else the pictures' own side where it is small."""
+    if asked is not None:
+        return asked
+    side = dataset.pixels.shape[-1]
+    return side if 2 * side <= max(spec_of(name).resolution for name in variants) else 0
 
 
 def _pretrained(options: argparse.Namespace) -> Path | None:

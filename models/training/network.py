@@ -86,10 +86,18 @@ class Head(nn.Module):
 
 
 class Variant(nn.Module):
-    """One variant: the trunk, which every variant of a width shares in shape, and its own head."""
+    """One variant: the trunk, which every variant of a width shares in shape, and its own head.
 
-    def __init__(self, spec: VariantSpec, class_count: int) -> None:
+    Args:
+        spec: what tells it from others.
+        class_count: C.
+        detail: the side, in pixels, of the pictures it learns from where they are much smaller
+            than its input; see `limit_detail`. 0 for no limit.
+    """
+
+    def __init__(self, spec: VariantSpec, class_count: int, detail: int = 0) -> None:
         super().__init__()
+        self.detail = detail
         blocks: OrderedDict[str, nn.Module] = OrderedDict()
         blocks["stem"] = ConvBatchNorm(3, spec.stem_channels, kernel=3, stride=2)
         for index, block in enumerate(spec.bottlenecks):
@@ -102,6 +110,25 @@ class Variant(nn.Module):
         """Return logits (B, C) of pictures (B, 3, ρ, ρ) scaled to [-1, 1]."""
         logits: Tensor = self.head(self.trunk(x))
         return logits
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """Return RGB values 0–255 (B, 3, ρ, ρ) as the network wants them, in [-1, 1]."""
+        return normalise(limit_detail(pixels, self.detail))
+
+
+def limit_detail(pictures: Tensor, detail: int) -> Tensor:
+    """Return pictures (B, 3, ρ, ρ) with no more detail than ones of `detail` pixels a side have.
+
+    A network that learned from small pictures, enlarged, has never seen a sharp edge, and what a
+    camera shows is full of them: sharpness itself becomes a sign of whichever class had the
+    larger pictures. So both see the same: whole blocks of pixels are averaged, then enlarged.
+    """
+    factor = pictures.shape[-1] // detail if detail else 1
+    if factor < 2:
+        return pictures
+    size = pictures.shape[-2:]
+    averaged = functional.avg_pool2d(pictures, factor)  # (B, 3, ρ // factor, ρ // factor)
+    return functional.interpolate(averaged, size=size, mode="bilinear", align_corners=False)
 
 
 def normalise(pixels: Tensor) -> Tensor:
@@ -125,5 +152,5 @@ class DeployedVariant(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return probabilities (B, C) of RGB pixels 0–255 (B, ρ, ρ, 3)."""
-        x = normalise(pixels).permute(0, 3, 1, 2)  # (B, 3, ρ, ρ)
+        x = self.variant.see(pixels.permute(0, 3, 1, 2))  # (B, 3, ρ, ρ)
         return torch.softmax(self.variant(x) / self.temperature, dim=-1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.training.augment import resize
 from models.training.machine import Machine
-from models.training.network import Variant, normalise
+from models.training.network import Variant
 
 EVALUATION_BATCH_SIZE = 250
 
@@ -19,7 +19,7 @@ Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 def prepare(pictures: Tensor, network: Variant, machine: Machine) -> Tensor:
     """Return pictures (B, 3, S, S), RGB 0–255, as the network's input (B, 3, ρ, ρ) in [-1, 1]."""
     on_device = pictures.to(machine.device).float()
-    return machine.place(normalise(resize(on_device, network.spec.resolution)))
+    return machine.place(network.see(resize(on_device, network.spec.resolution)))
 
 
 @torch.no_grad()

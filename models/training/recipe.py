@@ -57,6 +57,8 @@ class Recipe:
         validation_share: share of each class held out, never trained on.
         seed: of the split, the order, the augmentation and the heads' start.
         augmentation: how far pictures are changed.
+        detail: what the networks see is limited to what pictures of so many pixels a side can
+            show; 0 for no limit. See `network.limit_detail`.
         pretrained: what the first trunk starts from, by name and hash; empty for random weights.
     """
 
@@ -77,6 +79,7 @@ class Recipe:
     validation_share: float = 0.05
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    detail: int = 0
     pretrained: str = ""
 
     def epochs_of(self, *, continues: bool) -> int:
@@ -106,7 +109,7 @@ def paper_recipe(recipe: Recipe) -> Recipe:
         label_smoothing=0.0,
         balance=0.0,
         cached_features=False,
-        augmentation=replace(recipe.augmentation, shift=0.0),
+        augmentation=replace(recipe.augmentation, shift=0.0, zoom=0.0, light=0.0),
     )
 
 

@@ -130,7 +130,7 @@ def _suspects(
     """Look with a trunk that has not seen these pictures: the trained ones know them by heart."""
     if pretrained is None or len(dataset) > MOST_INSPECTED:
         return None
-    network = Variant(largest.network.spec, len(dataset.labels))
+    network = Variant(largest.network.spec, len(dataset.labels), largest.network.detail)
     load_trunk(network, pretrained)
     features = trunk_features(
         network.eval(),

@@ -24,7 +24,7 @@ from models.training.errors import CheckpointError
 from models.training.network import Variant
 from models.training.recipe import Order, Recipe, Schedule
 
-FORMAT = 2
+FORMAT = 3
 LOG_COLUMNS = (
     "variant",
     "stage",
@@ -146,6 +146,7 @@ class Run:
         """Keep a finished variant."""
         weights = trained.network.state_dict()
         state = {
+            "detail": trained.network.detail,
             "weights": {key: value.cpu() for key, value in weights.items()},
             "labels": list(trained.labels),
             "validation_accuracy": trained.validation_accuracy,
@@ -160,7 +161,7 @@ class Run:
         if state is None:
             return None
         labels = tuple(state["labels"])
-        network = Variant(spec_of(name), len(labels))
+        network = Variant(spec_of(name), len(labels), state["detail"])
         network.load_state_dict(state["weights"])
         return Trained(
             network.eval(),

@@ -101,7 +101,7 @@ class GroupTrainer:
         seed = recipe.seed + 1_000 * sum(map(seed_of, names)) + spec_of(names[0]).resolution
         torch.manual_seed(seed)
         class_count = len(training.labels)
-        self.networks = {name: Variant(spec_of(name), class_count) for name in names}
+        self.networks = {name: Variant(spec_of(name), class_count, recipe.detail) for name in names}
         if previous is not None:
             for network in self.networks.values():
                 network.trunk.load_state_dict(previous.trunk.state_dict())
@@ -352,10 +352,14 @@ class GroupTrainer:
             fit_temperature(logits, targets),
             f"{self.origin}; {len(self.training)} pictures, {self.recipe.head_epochs} epochs of "
             f"the head and {self.epochs} of all layers ({self.recipe.order}), "
-            f"seed {self.recipe.seed}",
+            f"seed {self.recipe.seed}{self._detail_said()}",
         )
         self.run.save_trained(trained)
         return trained
+
+    def _detail_said(self) -> str:
+        detail = self.recipe.detail
+        return f"; sees no more than pictures of {detail} px show" if detail else ""
 
 
 def _previous(name: str, run: Run) -> Variant | None:

@@ -8,7 +8,7 @@ from PIL import Image
 from models.preprocess import resize as node_resize
 from models.training.augment import Augmentation, Batch, batch_count, batches, resize
 
-STILL = Augmentation(rotation_degrees=0, shift=0, mixup_alpha=0)
+STILL = Augmentation(rotation_degrees=0, shift=0, zoom=0, light=0, mixup_alpha=0)
 
 
 def _epoch(
@@ -69,6 +69,21 @@ def test_mixing_keeps_targets_a_distribution_and_the_seed_repeats_everything() -
         assert torch.equal(batch.sample(24), again.sample(24))
     other = _epoch(Augmentation(), seed=6)
     assert not torch.equal(mixed[0].pixels, other[0].pixels)
+
+
+def test_zoom_and_light_stay_within_their_limits() -> None:
+    zoomed = Augmentation(rotation_degrees=0, shift=0, zoom=0.5, light=0, mixup_alpha=0)
+    factors = torch.cat([batch.transforms[:, 0, 0].abs() for batch in _epoch(zoomed)])
+    assert factors.min() >= 1 / 1.5 - 1e-6
+    assert factors.max() <= 1.5 + 1e-6
+    assert factors.std() > 0.1
+    lit = Augmentation(rotation_degrees=0, shift=0, zoom=0, light=0.3, mixup_alpha=0)
+    still, relit = _epoch(STILL), _epoch(lit)
+    for plain, other in zip(still, relit, strict=True):
+        ratio = other.pixels.mean((1, 2, 3)) / plain.pixels.mean((1, 2, 3))
+        assert ((ratio > 0.65) & (ratio < 1.35)).all()  # clamping moves a mean a little
+        assert ratio.std() > 0.03
+        assert 0 <= other.pixels.min() <= other.pixels.max() <= 255
 
 
 def test_all_resolutions_see_the_same_turned_picture() -> None:

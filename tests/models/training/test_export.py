@@ -66,6 +66,13 @@ def test_the_file_does_what_the_network_does(
     assert entry["weight"] == 1.0
 
 
+def test_a_file_with_limited_detail_does_what_its_network_does(dataset: Dataset) -> None:
+    torch.manual_seed(0)
+    network = Variant(VARIANTS["V1"], len(dataset.labels), detail=32).eval()
+    exported = export(Trained(network, dataset.labels, 0.5, 1.0, "random, for a test"), dataset)
+    assert exported.largest_difference < 1e-5
+
+
 def test_a_file_that_differs_from_its_network_is_not_handed_on(
     trained: Trained, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ from gateway.camera_settings import (
     StateSettings,
 )
 from gateway.errors import SettingsError
+from models.pack import shipped_packs
 
 # A settings file is written by hand; anything larger is some other file.
 MAX_FILE_BYTES = 1024 * 1024
@@ -81,7 +82,8 @@ class GatewaySettings(Settings):
         gateway: this gateway's id, a part of every topic.
         prefix: the first part of every topic.
         broker: where the MQTT broker is, as a URL or as its parts.
-        pack: directory or zip of the model pack; None for the one that ships.
+        pack: directory or zip of the model pack, or the name of one that ships; None for the one
+            for the home.
         cameras: by id, which is a part of the camera's topics.
         homeassistant: how Home Assistant learns of the cameras.
     """
@@ -124,7 +126,8 @@ class GatewaySettings(Settings):
         if pack is None:
             return None
         base: Path = (info.context or {}).get("directory", Path())
-        return base / pack.expanduser()
+        beside = base / pack.expanduser()
+        return pack if str(pack) in shipped_packs() and not beside.exists() else beside
 
 
 def load_settings(file: Path) -> GatewaySettings:

@@ -46,11 +46,12 @@ __all__ = [
     "Precision",
     "VariantEntry",
     "load_pack",
+    "shipped_packs",
     "write_pack",
     "zip_pack",
 ]
 
-DEFAULT_PACK = "cifar10"
+DEFAULT_PACK = "home"
 
 # Room for the 21,841 labels of the whole ImageNet, each on a line of its own.
 MAX_MANIFEST_BYTES = 1 << 20
@@ -143,18 +144,25 @@ class Pack:
         return model
 
 
+def shipped_packs() -> dict[str, Path]:
+    """Return the packs that come with idlesight, by name."""
+    manifests = sorted(_shipped_folder().glob(f"*/{MANIFEST_FILE}"))
+    return {file.parent.name: file.parent for file in manifests}
+
+
 def load_pack(path: Path | str | None = None) -> Pack:
     """Return the pack at that path, all its files checked.
 
     Args:
-        path: its directory or .zip file; None is the pack that ships with idlesight.
+        path: its directory or .zip file, or the bare name of a pack that ships with idlesight,
+            unless something of that name is here; None is the one for the home.
 
     Raises:
         PackError: in one of its kinds, when there is no sound pack.
     """
-    if path is None:
-        path = Path(str(importlib.resources.files("models"))) / "packs" / DEFAULT_PACK
-    path = Path(path)
+    path = _shipped_folder() / DEFAULT_PACK if path is None else Path(path)
+    if not path.exists():
+        path = shipped_packs().get(str(path), path)
     files = open_files(path)
     pack = Pack(path, _parse_manifest(path, files.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)), files)
     total_bytes = 0
@@ -237,6 +245,10 @@ def zip_pack(pack: Pack, file: Path) -> None:
             partial.replace(file)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _shipped_folder() -> Path:
+    return Path(str(importlib.resources.files("models"))) / "packs"
 
 
 def _parse_manifest(path: Path, content: bytes) -> PackManifest:

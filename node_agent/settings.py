@@ -75,7 +75,7 @@ class NodeSettings(_Settings):
         gateway: the gateway's id.
         prefix: the first level of all topics.
         variant: run this one whatever is assigned.
-        pack: directory or zip file; None is the pack that is shipped.
+        pack: directory or zip file, or the name of one that ships; None is the one for the home.
         state_dir: where a pause outlives a restart, one folder for each node.
     """
 

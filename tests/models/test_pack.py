@@ -25,7 +25,15 @@ from models.errors import (
 )
 from models.interface import Interface
 from models.manifest import FORMAT_2_FIELDS, MAX_MODEL_BYTES
-from models.pack import MANIFEST_FILE, Pack, PackManifest, load_pack, write_pack, zip_pack
+from models.pack import (
+    MANIFEST_FILE,
+    Pack,
+    PackManifest,
+    load_pack,
+    shipped_packs,
+    write_pack,
+    zip_pack,
+)
 from models.pack_files import MAX_PACK_BYTES
 
 MODELS = {"V1": b"the model of V1" * 50, "V2": b"the model of V2" * 70}
@@ -161,6 +169,18 @@ def test_no_path_is_the_pack_that_ships_with_idlesight(
     write_pack(tmp_path / "packs" / pack_module.DEFAULT_PACK, manifest(), MODELS)
     monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
     assert load_pack(None).name == "animals"
+
+
+def test_a_shipped_pack_is_found_by_its_name_unless_something_here_has_it(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_pack("cifar10").path == shipped_packs()["cifar10"]
+    assert load_pack().path in shipped_packs().values()
+    directory.rename(tmp_path / "cifar10")
+    assert load_pack("cifar10").name == "animals"
+    with pytest.raises(PackNotFoundError):
+        load_pack("nothing")
 
 
 def test_zip_of_the_same_pack_is_the_same_file(directory: Path, tmp_path: Path) -> None:

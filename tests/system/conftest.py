@@ -24,6 +24,7 @@ from broker.topics import Kind, Topics
 from broker.topics import parse as parse_topic
 
 CAMERA = "porch"
+PACK = "cifar10"
 # On two busy cores the imports of five processes take seconds; nothing here measures time.
 START_TIMEOUT_S = 60.0
 WAIT_TIMEOUT_S = 60.0
@@ -36,6 +37,7 @@ class House:
     folder: Path
     embedded: bool
     port: int
+    pack: Path | str = PACK
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     frames: dict[int, FrameMessage] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
@@ -78,17 +80,20 @@ class House:
         """Start an agent that always runs: at idle priority it gets nothing on a busy machine."""
         await self.start(
             name, "node_agent.cli", "run", "--broker", self.broker_url, "--name", name, "--always",
-            "--priority", "normal", *arguments,
+            "--priority", "normal", "--pack", str(self.pack), *arguments,
         )  # fmt: skip
 
     async def start_three_nodes(self) -> None:
         for variant in ("V1", "V2", "V3"):
             await self.start_node(f"n{variant}", "--variant", variant)
 
-    async def start_gateway(self, *arguments: str, pack: Path | None = None, **camera: Any) -> None:
+    async def start_gateway(self, *arguments: str, **camera: Any) -> None:
         config = self.folder / "home.yaml"
-        settings = {"broker": self.broker_url, "cameras": {CAMERA: camera}}
-        settings |= {"pack": str(pack)} if pack is not None else {}
+        settings = {
+            "broker": self.broker_url,
+            "pack": str(self.pack),
+            "cameras": {CAMERA: camera},
+        }
         config.write_text(yaml.safe_dump(settings))
         await self.start(
             "gateway", "gateway.cli", "run", "--config", str(config), *arguments, ready=True

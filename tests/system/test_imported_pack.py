@@ -44,10 +44,11 @@ async def test_a_foreign_pack_serves_a_house(
     manifest, entry = imagenet.manifest, imagenet.variant("M1")
     classifier = Classifier(imagenet.model("M1"), interface=entry.interface)
     async with house.listening():
-        await house.start_node("attic", "--pack", str(imagenet.path))
+        house.pack = imagenet.path
+        await house.start_node("attic")
         await house.start_gateway(
             "--wait-for-nodes", "1",
-            pack=imagenet.path, source=str(photographs), loop=True, fps=4, deadline_ms=5_000,
+            source=str(photographs), loop=True, fps=4, deadline_ms=5_000,
         )  # fmt: skip
         results = await house.next_results(len(SYNSETS))
         assert all(len(result.contributors) == 1 for result in results)

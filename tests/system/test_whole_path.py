@@ -13,23 +13,24 @@ from broker.session import Session
 from models.ensemble import Answer, combine, compress
 from models.pack import Pack, load_pack
 from models.preprocess import decode_jpeg
+from models.rules import CONFIDENCE_RULE, Rule
 from models.runtime import Classifier
-from tests.system.conftest import CAMERA, House
+from tests.system.conftest import CAMERA, PACK, House
 
 pytestmark = pytest.mark.system
 
 
 class Offline:
-    """The ensemble of the shipped pack, computed here from the frames that were published."""
+    """The ensemble of the house's pack, computed here from the frames that were published."""
 
     def __init__(self) -> None:
-        self.pack: Pack = load_pack()
+        self.pack: Pack = load_pack(PACK)
         self.classifiers = {
-            entry.name: Classifier(self.pack.model(entry.name))
+            entry.name: Classifier(self.pack.model(entry.name), interface=entry.interface)
             for entry in self.pack.manifest.variants
         }
 
-    def scores(self, jpeg: bytes, variants: set[str]) -> np.ndarray:
+    def scores(self, jpeg: bytes, variants: set[str], rule: Rule | None = None) -> np.ndarray:
         """Return the combined scores (C,) of the named variants' top-k answers."""
         manifest = self.pack.manifest
         answers = []
@@ -38,7 +39,7 @@ class Offline:
                 pixels = decode_jpeg(jpeg, entry.resolution, entry.input_offset)
                 scores = self.classifiers[entry.name].classify(pixels)
                 answers.append(Answer(*compress(scores, manifest.k), entry.weight))
-        return combine(answers, len(manifest.labels), manifest.rule)
+        return combine(answers, len(manifest.labels), rule or manifest.rule)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +50,11 @@ def offline() -> Offline:
 def assert_equals_offline(house: House, results: list[Result], offline: Offline) -> None:
     for result in results:
         variants = {one.variant for one in result.contributors}
-        expected = offline.scores(house.frames[result.frame].jpeg, variants)
-        assert result.label == offline.pack.labels[int(expected.argmax())]
-        assert result.confidence == pytest.approx(float(expected.max()), abs=1e-4)
+        jpeg, rule = house.frames[result.frame].jpeg, offline.pack.manifest.rule
+        winner = int(offline.scores(jpeg, variants, rule).argmax())
+        assert result.label == offline.pack.labels[winner]
+        stated = offline.scores(jpeg, variants, CONFIDENCE_RULE[rule])[winner]
+        assert result.confidence == pytest.approx(float(stated), abs=1e-4)
 
 
 async def test_results_are_what_the_variants_together_say_of_the_same_frames(

@@ -1,7 +1,6 @@
 """`idlesight-models reproduce`: from packs and data to a page with tables and figures."""
 
 import argparse
-import importlib.resources
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from models.evaluation.report.evidence import Evidence
 from models.evaluation.report.writer import write_report
 from models.evaluation.study import family_of
 from models.evaluation.surroundings import surroundings
-from models.pack import MANIFEST_FILE, Pack, load_pack
+from models.pack import Pack, load_pack, shipped_packs
 
 TITLE = "The paper reproduced"
 
@@ -95,12 +94,6 @@ def reproduce_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def shipped_packs() -> list[Path]:
-    """Return the packs that come with idlesight."""
-    folder = Path(str(importlib.resources.files("models"))) / "packs"
-    return sorted(file.parent for file in folder.glob(f"*/{MANIFEST_FILE}"))
-
-
 def _choose_sections(only: Sequence[str] | None) -> list[str]:
     unknown = sorted(set(only or ()) - SECTIONS.keys())
     if unknown:
@@ -109,7 +102,7 @@ def _choose_sections(only: Sequence[str] | None) -> list[str]:
 
 
 def _load_packs(paths: Sequence[Path] | None) -> tuple[Pack, ...]:
-    packs = tuple(load_pack(path) for path in paths or shipped_packs())
+    packs = tuple(load_pack(path) for path in paths or shipped_packs().values())
     names = [pack.name for pack in packs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

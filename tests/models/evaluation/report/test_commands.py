@@ -10,8 +10,8 @@ from PIL import Image
 
 from models.cli import main
 from models.evaluation import latency_run, score_cache
-from models.evaluation.report.commands import SECTIONS, shipped_packs
-from models.pack import Pack, load_pack
+from models.evaluation.report.commands import SECTIONS
+from models.pack import Pack
 from models.specs import VariantSpec
 
 TINY_TIMED = (VariantSpec("V1", 32, 0.35, 256), VariantSpec("V2", 32, 0.35, 320))
@@ -170,7 +170,3 @@ def test_help_names_every_section(capsys: pytest.CaptureFixture[str]) -> None:
     said = " ".join(capsys.readouterr().out.split())
     assert ", ".join(SECTIONS) in said
     assert "unpack.py" in said
-
-
-def test_all_packs_that_ship_are_found() -> None:
-    assert load_pack().path in shipped_packs()

@@ -17,6 +17,7 @@ from models.rules import Rule
 from models.runtime import Classifier
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.integer[Any]]
 OnProgress = Callable[[str, int, int], None]
 
@@ -81,6 +82,31 @@ def classify(
             on_progress(index, len(pixels))
     on_progress(len(pixels), len(pixels))
     return scores
+
+
+def winners(scores: Mapping[str, Floats], weights: Mapping[str, float], k: int, rule: Rule) -> Ints:
+    """Return the class (N,) that all the variants together say each picture shows.
+
+    Args:
+        scores: (N, C) of each variant.
+        weights: what each variant's answer weighs.
+        k: scores an answer keeps.
+        rule: how answers combine.
+    """
+    in_order = [weights[name] for name in scores]
+    parts = []
+    for chunk in chunks(*next(iter(scores.values())).shape):
+        sent = Sent.of(np.stack([one[chunk] for one in scores.values()]), k)
+        parts.append(ballots_of(sent, rule).together(in_order).winners())
+    return np.concatenate(parts)
+
+
+def recalls(predicted: Ints, targets: Ints, class_count: int) -> Doubles:
+    """Return the share of each class' pictures that were recognised, (C,); NaN without any."""
+    counts = np.bincount(targets, minlength=class_count)
+    right = np.bincount(targets[predicted == targets], minlength=class_count)
+    shares: Doubles = np.divide(right, counts, out=np.full(class_count, np.nan), where=counts > 0)
+    return shares
 
 
 def subset_accuracies(

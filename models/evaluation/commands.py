@@ -6,13 +6,23 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from models.dataset import Dataset
 from models.datasets import TEST, read_labelled
-from models.evaluation.accuracy import Floats, SubsetAccuracy, scores_of, subset_accuracies
+from models.evaluation.accuracy import (
+    Doubles,
+    Floats,
+    Ints,
+    SubsetAccuracy,
+    recalls,
+    scores_of,
+    subset_accuracies,
+    winners,
+)
 from models.evaluation.rules import (
     Figures,
     Weighting,
@@ -24,6 +34,9 @@ from models.evaluation.rules import (
 )
 from models.pack import Pack, load_pack
 
+MOST_CLASSES = 20
+"""A terminal's height; of a thousand classes the worst are the interesting ones."""
+
 
 def evaluate_command(options: argparse.Namespace) -> int:
     """Print the accuracy of every subset of the pack's variants on the folder's pictures."""
@@ -33,12 +46,25 @@ def evaluate_command(options: argparse.Namespace) -> int:
     dataset, scores = _scores(options, pack)
     weights = {entry.name: entry.weight for entry in pack.manifest.variants}
     accuracies = subset_accuracies(scores, weights, dataset.targets, k, rule)
+    recall = recalls(winners(scores, weights, k, rule), dataset.targets, len(pack.labels))
     if options.json:
-        subsets = [asdict(accuracy) for accuracy in accuracies]
-        print(json.dumps(_about(pack, dataset, k) | {"rule": rule, "subsets": subsets}))
+        report = _about(pack, dataset, k) | {
+            "rule": rule,
+            "subsets": [asdict(accuracy) for accuracy in accuracies],
+            "recall": {
+                label: None if np.isnan(share) else float(share)
+                for label, share in zip(pack.labels, recall, strict=True)
+            },
+        }
+        print(json.dumps(report))
     else:
         title = f"{pack.manifest.name} {pack.manifest.version}, {len(dataset)} pictures, "
         Console().print(_table(title + f"k = {k}, rule {rule}", accuracies))
+        Console().print(
+            _recall_table(
+                recall, np.bincount(dataset.targets, minlength=len(pack.labels)), pack.labels
+            )
+        )
     return 0
 
 
@@ -103,6 +129,21 @@ def _about(pack: Pack, dataset: Dataset, k: int) -> dict[str, Any]:
         "pictures": len(dataset),
         "k": k,
     }
+
+
+def _recall_table(recall: Doubles, counts: Ints, labels: Sequence[str]) -> Table:
+    """Return the classes that all variants together recognise least, the worst first."""
+    known = [index for index in np.argsort(recall, kind="stable").tolist() if counts[index]]
+    mean = float(np.mean(recall[known]))
+    table = Table(title=f"all together: {mean:.2%} a class")
+    table.add_column("class")
+    table.add_column("pictures", justify="right")
+    table.add_column("recognised", justify="right")
+    for index in known[:MOST_CLASSES]:
+        table.add_row(labels[index], str(counts[index]), f"{recall[index]:.1%}")
+    if len(known) > MOST_CLASSES:
+        table.add_row(f"and {len(known) - MOST_CLASSES} better ones", "", "")
+    return table
 
 
 def _table(title: str, accuracies: list[SubsetAccuracy]) -> Table:

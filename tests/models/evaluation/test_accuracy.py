@@ -1,12 +1,20 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from models.cli import main
 from models.datasets import TEST, read_dataset
-from models.evaluation.accuracy import Floats, SubsetAccuracy, scores_of, subset_accuracies
+from models.evaluation.accuracy import (
+    Floats,
+    SubsetAccuracy,
+    recalls,
+    scores_of,
+    subset_accuracies,
+    winners,
+)
 from models.pack import load_pack
 from models.rules import Rule
 
@@ -75,3 +83,23 @@ def test_evaluate_reports_what_the_files_of_the_shipped_pack_say(
         one["variants"][0]: one["top_1"] for one in report["subsets"] if len(one["variants"]) == 1
     }
     assert reported == right
+    weights = {entry.name: entry.weight for entry in pack.manifest.variants}
+    together = winners(scores, weights, pack.manifest.k, pack.manifest.rule)
+    shares = recalls(together, dataset.targets, len(pack.labels))
+    assert report["recall"][pack.labels[0]] == shares[0]
+    assert report["recall"][pack.labels[5]] is None, "no picture of it, so nothing is known"
+
+
+def test_recall_is_the_share_of_each_class_that_was_recognised() -> None:
+    found = recalls(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2]), 4)
+    np.testing.assert_array_equal(found, [1.0, 0.5, 1.0, np.nan])
+
+
+@pytest.mark.parametrize("rule", get_args(Rule))
+def test_winners_are_those_whose_share_the_whole_family_gets_right(rule: Rule) -> None:
+    rng = np.random.default_rng(3)
+    scores = {name: rng.dirichlet(np.ones(6), 40).astype(np.float32) for name in ("V1", "V2")}
+    weights, targets = {"V1": 0.6, "V2": 1.0}, rng.integers(0, 6, 40)
+    together = subset_accuracies(scores, weights, targets, 2, rule)[-1]
+    right = winners(scores, weights, 2, rule) == targets
+    assert together.top_1 == float(right.mean())

@@ -137,7 +137,7 @@ class ModelDescription(_Payload):
     Whether it makes sense is checked by whoever uses it, by the rules of a pack's manifest.
 
     Attributes:
-        size_bytes: of the file.
+        size_bytes: of the file; None where the pack does not say.
         precision: of its weights.
         classes: C, how many scores it returns.
         k: how many of them a node sends.
@@ -147,7 +147,7 @@ class ModelDescription(_Payload):
         output: what it returns.
     """
 
-    size_bytes: Annotated[int, Field(ge=1, lt=2**32)]
+    size_bytes: Annotated[int, Field(ge=1, lt=2**32)] | None = None
     precision: Literal["float32", "float16", "int8"]
     classes: Annotated[int, Field(ge=1, le=MAX_CLASS_COUNT)]
     k: Annotated[int, Field(ge=1, le=MAX_CLASS_COUNT)]

@@ -297,7 +297,9 @@ async def test_an_assignment_that_is_taken_back_ends_the_worker(house: House) ->
     await house.until(lambda: house.link.subscribed == set() and children() == [])
 
 
-async def test_a_model_that_is_in_no_pack_and_not_sent_fails_and_keeps_the_old_one(house: House) -> None:
+async def test_a_model_that_is_in_no_pack_and_not_sent_fails_and_keeps_the_old_one(
+    house: House,
+) -> None:
     house.assign("V5", model="ab" * 32)
     state = await house.phase("failed")
     assert "assigned variant V5" in state.reason

@@ -89,6 +89,7 @@ class NodeState(_Payload):
         fixed_variant: the owner chose the variant; an assignment cannot change it.
         variants: the variants its pack offers.
         fetches: it can take any other model file from the broker.
+        lacks: SHA-256 of the assigned model, where it could not be had from the broker.
     """
 
     node: Id
@@ -112,6 +113,7 @@ class NodeState(_Payload):
     fixed_variant: bool = False
     variants: list[Name] = Field(default_factory=list, max_length=256)
     fetches: bool = False
+    lacks: Sha256 | None = None
     counts: Counts = Counts()
     owner: OwnerReport | None = None
     version: Name

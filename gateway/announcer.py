@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from broker.errors import NotConnectedError
-from broker.payloads import Assignment, ModelDescription, dump
+from broker.payloads import Assignment, ModelDescription, NodeState, dump
 from broker.topics import Topics
 from gateway.assignment import Seat, assign
 from gateway.discovery import Announced, announcements
@@ -92,6 +92,11 @@ class Announcer:
             )
             self._retained.want(topic, dump(assignment))
         self._news.set()
+
+    def want_again(self, state: NodeState) -> None:
+        """Send a file again that a node could not put together, at most every ten minutes."""
+        if state.fetches and state.lacks is not None:
+            self.shelf.send_again(state.lacks)
 
     def published_result(self, topic: str, payload: bytes) -> None:
         """Note a result that is being published."""

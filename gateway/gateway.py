@@ -197,9 +197,11 @@ class Gateway:
             quorum=camera.settings.quorum,
             age_s=max(0.0, self._now_s() - capture.captured_s),
         )
+        # One that still runs another pack's model has no answer to this gateway's question.
         expected = {
-            node: None if sha256 is None else self._model_ids.get(sha256)
+            node: None if sha256 is None else self._model_ids[sha256]
             for node, sha256 in self.roster.models.items()
+            if sha256 is None or sha256 in self._model_ids
         }
         message = encode_frame(FrameMessage(self.session, ticket.frame, deadline_ms, capture.jpeg))
         # It waits from now on: a node may answer before publish returns.
@@ -284,6 +286,7 @@ class Gateway:
             if not self.roster.set_state(state):
                 self._complain("dropped.node_state.too_many_nodes", f"no room for {node}")
                 return
+            self._announcer.want_again(state)
         self._on_roster_change()
 
     # Decisions

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 _PROBE: Final = "0" * 64
 # A broker that sends it later than what it retains, or not at all, costs a file sent again.
 PROBE_TIMEOUT_S: Final = 10.0
+# How often one file is sent again because a node says that its parts are missing or wrong: a node's
+# few bytes must not make the gateway send megabytes all day.
+AGAIN_AFTER_S: Final = 600.0
 # A home has a few; the bound keeps a stranger on the broker from filling the memory.
 MAX_FILES: Final = 1024
 
@@ -69,6 +72,7 @@ class ModelShelf:
         self._wanted: dict[str, None] = {}  # an ordered set of hashes
         self._ready: dict[str, _FirstPart] = {}
         self._broken: set[str] = set()  # the pack's file is gone: there is nothing to wait for
+        self._not_again_before_s: dict[str, float] = {}  # on the loop's clock
         self._first_parts: dict[str, _FirstPart] = {}  # what stands there, by hash
         self._heard = asyncio.Event()  # all that is retained has come
         self._news = asyncio.Event()
@@ -79,6 +83,16 @@ class ModelShelf:
         if sha256 in self._files and sha256 not in self._wanted:
             self._wanted[sha256] = None
             self._news.set()
+
+    def send_again(self, sha256: str) -> None:
+        """Publish a file anew: a node could not put its parts together."""
+        now_s = asyncio.get_running_loop().time()
+        if sha256 not in self._ready or now_s < self._not_again_before_s.get(sha256, now_s):
+            return
+        self._not_again_before_s[sha256] = now_s + AGAIN_AFTER_S
+        del self._ready[sha256]
+        self._first_parts.pop(sha256, None)
+        self._news.set()
 
     def is_ready(self, sha256: str) -> bool:
         """Return whether an assignment may name this file: it stands there, or never will."""

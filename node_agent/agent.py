@@ -179,6 +179,7 @@ class NodeAgent:
             fixed_variant=self._settings.variant is not None,
             variants=[variant.name for variant in self._pack.manifest.variants],
             fetches=self._settings.models.fetch,
+            lacks=self._models.finder.lacks,
             counts=self._counts.payload(),
             owner=self._ledger.report(),
             version=self._version,

@@ -26,9 +26,9 @@ from node_agent.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
 
-# Parts that are missing or wrong stay so until somebody mends them; each try costs the network a
+# Parts that are missing or wrong stay so until the gateway mends them; each try costs the network a
 # whole model.
-FIRST_RETRY_S: Final = 30.0
+FIRST_RETRY_S: Final = 10.0
 LAST_RETRY_S: Final = 3600.0
 
 
@@ -66,6 +66,7 @@ class ModelFinder:
         self._fault: PayloadError | None = None
         self._failures = 0
         self._problem: str | None = None
+        self._lacks: str | None = None
         self._new_wish = asyncio.Event()
         self._news = asyncio.Event()  # a new wish, or something about a part
 
@@ -78,6 +79,11 @@ class ModelFinder:
     def problem(self) -> str | None:
         """Why the wanted model cannot be had, one sentence; it may still be tried again."""
         return self._problem
+
+    @property
+    def lacks(self) -> str | None:
+        """SHA-256 of the wanted model, where what the broker has of it is missing or wrong."""
+        return self._lacks
 
     @property
     def progress(self) -> str | None:
@@ -93,7 +99,7 @@ class ModelFinder:
         old, self._wish = self._wish, assignment
         if old is None or assignment is None or old.model != assignment.model:
             self._failures = 0
-            self._problem = None
+            self._problem = self._lacks = None
         self._new_wish.set()
         self._news.set()
 
@@ -211,6 +217,7 @@ class ModelFinder:
             f"assigned variant {wish.variant} of pack {wish.pack} (model {wish.model[:12]}…) is in "
             f"no pack of this node and cannot be fetched: {exc}"
         )
+        self._lacks = wish.model if exc.again else None
         logger.warning("%s", self._problem)
         self._on_change()
         delay_s = retry_delay_s(self._failures, self._rng) if exc.again else None

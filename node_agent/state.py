@@ -12,6 +12,7 @@ from node_agent.readings import Readings
 # A change of these is news at once; they cannot change faster than the governor's hold-off.
 _URGENT: Final = (
     "state", "session", "paused_by_hand", "pack", "variant", "model", "fixed_variant", "variants",
+    "lacks",
 )  # fmt: skip
 # Counts move with every frame, a reason with every percent.
 _SOON: Final = ("reason", "cause", "counts")

@@ -207,6 +207,25 @@ async def test_what_somebody_else_writes_over_part_0_is_put_right(
         assert shelved.model_there(sha256) == large.model("V1")
 
 
+async def test_a_file_that_a_node_cannot_put_together_is_sent_again_but_not_all_day(
+    memory: "Memory", large: Pack, until_true: Until
+) -> None:
+    async with at_work(Shelved(memory, large)) as shelved:
+        sha256 = shelved.sha256("V1")
+        shelved.shelf.send_again(sha256)  # nobody was to have it
+        shelved.shelf.want(sha256)
+        await until_true(lambda: shelved.ready == 1)
+        memory.publish(TOPICS.model_part(sha256, 1), b"hostile", retain=True)
+        once = len(shelved.parts_sent)
+        shelved.shelf.send_again(sha256)
+        await until_true(lambda: shelved.ready == 2)
+        assert shelved.model_there(sha256) == large.model("V1")
+        sent = len(shelved.parts_sent)
+        assert sent > once
+        shelved.shelf.send_again(sha256)
+        assert shelved.shelf.is_ready(sha256)
+
+
 async def test_what_no_pack_of_its_own_holds_goes_and_what_may_be_used_stays(
     memory: "Memory", large: Pack, until_true: Until
 ) -> None:

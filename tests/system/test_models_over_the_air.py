@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -191,6 +192,27 @@ async def test_a_node_without_the_pack_gets_it_answers_right_and_keeps_it(
         await house.start_node(NODE)  # the assignment stands on the broker, the parts do not
         await desk.says("working", model=entry.sha256)
         assert house.log(NODE).count("fetching variant") == fetched == 1
+
+
+async def test_parts_that_somebody_wrote_over_are_sent_again_for_the_node_that_lacks_them(
+    house: House, foreign: Pack, photographs: Path, tmp_path: Path
+) -> None:
+    async with desk_in(house) as desk:
+        await house.start_node(NODE)
+        house.pack = foreign.path
+        await house.start_gateway(source=str(photographs), loop=True, fps=1)
+        model = (await desk.says("working")).model
+        assert model is not None
+        await house.end(NODE)
+        shutil.rmtree(tmp_path / "cache")
+        await desk.publish(TOPICS.model_part(model, 1), b"hostile")
+        desk.states.clear()
+        house.pack = PACK
+        await house.start_node(NODE)
+        state = await desk.says("failed", "cannot be fetched")
+        assert state.lacks == model
+        state = await desk.says("working", model=model)
+        assert state.lacks is None
 
 
 async def test_the_next_gateway_sends_no_file_again_and_another_pack_clears_them(

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +26,8 @@ logger = logging.getLogger(__name__)
 _PROBE: Final = "0" * 64
 # A broker that sends it later than what it retains, or not at all, costs a file sent again.
 PROBE_TIMEOUT_S: Final = 10.0
+# For the broker to take what waits already.
+CROWDED_S: Final = 1.0
 # How often one file is sent again because a node says that its parts are missing or wrong: a node's
 # few bytes must not make the gateway send megabytes all day.
 AGAIN_AFTER_S: Final = 600.0
@@ -66,7 +67,6 @@ class ModelShelf:
         """
         self._topics = topics
         self._pack = pack
-        self._send = send
         self._on_ready = on_ready
         self._files = _files(pack) if send else {}
         self._wanted: dict[str, None] = {}  # an ordered set of hashes
@@ -74,9 +74,10 @@ class ModelShelf:
         self._broken: set[str] = set()  # the pack's file is gone: there is nothing to wait for
         self._not_again_before_s: dict[str, float] = {}  # on the loop's clock
         self._first_parts: dict[str, _FirstPart] = {}  # what stands there, by hash
-        self._heard = asyncio.Event()  # all that is retained has come
+        self._links = 0  # how many there were
+        self._asked_on = 0  # on which of them it was asked what stands there
+        self._heard = asyncio.Event()  # the answer to that has come, or the link is another one
         self._news = asyncio.Event()
-        self._connected = asyncio.Event()
 
     def want(self, sha256: str) -> None:
         """Let a file of the pack stand on the broker."""
@@ -100,10 +101,10 @@ class ModelShelf:
 
     def connected(self) -> None:
         """Note that the link is new: the broker may have lost everything, and tells it again."""
+        self._links += 1
         self._ready.clear()
         self._first_parts.clear()
-        self._heard.clear()
-        self._connected.set()
+        self._heard.set()
         self._news.set()
 
     def receive(self, sha256: str, payload: bytes) -> None:
@@ -123,29 +124,34 @@ class ModelShelf:
         while True:
             await self._news.wait()
             self._news.clear()
-            with suppress(NotConnectedError):  # after the next connect everything begins anew
-                if self._connected.is_set():
-                    self._connected.clear()
-                    await self._listen(link)
-                if self._heard.is_set():
-                    await self._put_right(link)
+            try:
+                if self._asked_on != self._links:
+                    await self._ask(link)
+                await self._put_right(link)
+            except NotConnectedError as exc:
+                logger.debug("models wait for the broker: %s", exc)
+                if link.connected:  # it takes no more just now; else the next connect is news
+                    await asyncio.sleep(CROWDED_S)
+                    self._news.set()
 
     def _is_settled(self, sha256: str) -> bool:
         return sha256 in self._ready or sha256 in self._broken
 
-    async def _listen(self, link: Link) -> None:
-        """Wait until what stands there is known."""
+    async def _ask(self, link: Link) -> None:
+        """Learn what stands on the broker of this link."""
+        asked_on = self._links
+        self._heard.clear()
         await link.publish(self._topics.model_part(_PROBE, 0), b"", qos=1)
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._heard.wait()
         except TimeoutError:
             logger.warning("the broker does not echo part 0 of models: files may be sent again")
-            self._heard.set()
+        self._asked_on = asked_on
 
     async def _put_right(self, link: Link) -> None:
         for sha256 in list(self._wanted):
-            if not self._heard.is_set():
+            if self._asked_on != self._links:
                 return  # a new link: its broker is asked first
             if not self._is_settled(sha256):
                 await self._bring(link, sha256)

@@ -65,6 +65,7 @@ class ModelFinder:
         self._assembly: ModelAssembly | None = None
         self._fault: PayloadError | None = None
         self._failures = 0
+        self._resting = False  # after a failure
         self._problem: str | None = None
         self._lacks: str | None = None
         self._new_wish = asyncio.Event()
@@ -95,9 +96,17 @@ class ModelFinder:
         return f"{self._wish.variant} of pack {self._wish.pack} is being fetched{parts}"
 
     def want(self, assignment: Assignment | None) -> None:
-        """Find the model of this assignment from now on; None: nothing any more."""
-        old, self._wish = self._wish, assignment
-        if old is None or assignment is None or old.model != assignment.model:
+        """Find the model of this assignment from now on; None: nothing any more.
+
+        The same again, as after each connect, does not begin anew what is under way; where the
+        last try failed it is a reason to try again at once.
+        """
+        old = self._wish
+        same = assignment is not None and old is not None and _is_same(assignment, old)
+        if same and not self._resting:
+            return
+        self._wish = assignment
+        if not same:
             self._failures = 0
             self._problem = self._lacks = None
         self._new_wish.set()
@@ -221,9 +230,15 @@ class ModelFinder:
         logger.warning("%s", self._problem)
         self._on_change()
         delay_s = retry_delay_s(self._failures, self._rng) if exc.again else None
+        self._resting = True
         with suppress(TimeoutError):
             async with asyncio.timeout(delay_s):
                 await self._new_wish.wait()
+        self._resting = False
+
+
+def _is_same(one: Assignment, other: Assignment) -> bool:
+    return (one.model, one.description) == (other.model, other.description)
 
 
 def retry_delay_s(failures: int, rng: random.Random) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from broker.errors import NotConnectedError
 from broker.model_parts import (
     ModelAssembly,
     ModelPart,
@@ -190,6 +191,28 @@ async def test_a_file_in_parts_of_another_size_is_replaced(
         shelved.shelf.want(sha256)
         await until_true(lambda: shelved.shelf.is_ready(sha256))
         assert shelved.model_there(sha256) == model
+
+
+async def test_a_broker_that_takes_no_more_just_now_is_asked_again(
+    memory: "Memory", large: Pack, until_true: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.model_shelf.CROWDED_S", 0.01)
+    shelved = Shelved(memory, large)
+    crowded, publish = 3, shelved.link.publish
+
+    async def refuse(*arguments: Any, **options: Any) -> None:
+        nonlocal crowded
+        if crowded:
+            crowded -= 1
+            raise NotConnectedError("the broker takes no more: 64 messages wait")
+        await publish(*arguments, **options)
+
+    monkeypatch.setattr(shelved.link, "publish", refuse)
+    async with at_work(shelved):
+        sha256 = shelved.sha256("V1")
+        shelved.shelf.want(sha256)
+        await until_true(lambda: shelved.shelf.is_ready(sha256))
+        assert shelved.model_there(sha256) == large.model("V1")
 
 
 async def test_what_somebody_else_writes_over_part_0_is_put_right(

@@ -220,6 +220,17 @@ async def test_the_same_assignment_again_tries_again_at_once(desk: Desk) -> None
     assert desk.finder.problem is None
 
 
+async def test_the_same_assignment_again_does_not_begin_a_fetch_anew(desk: Desk) -> None:
+    await desk.wants(assignment())
+    first, *others = parts()
+    desk.give(0, first)
+    desk.finder.want(assignment())  # the link was lost and is back
+    for part in others:
+        desk.give(part.part, part)
+    await desk.until(lambda: desk.found)
+    assert desk.subscribed == 1
+
+
 async def test_another_wish_ends_a_fetch(desk: Desk) -> None:
     await desk.wants(assignment())
     other = hashlib.sha256(b"other").hexdigest()

@@ -164,8 +164,8 @@ class Assignment(_Payload):
 
     Attributes:
         model: SHA-256 of the `.tflite` file.
-        description: of that file, for a node whose pack lacks it: its parts are, or will soon be,
-            on the broker. None where the gateway sends no models.
+        description: of that file, for a node whose pack lacks it: its parts are on the broker, or
+            will be when the node says that it lacks them. None where the gateway sends no models.
     """
 
     pack: Name

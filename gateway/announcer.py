@@ -19,7 +19,7 @@ from gateway.model_shelf import ModelShelf
 from gateway.retained import Retained
 from gateway.roster import Member
 from gateway.settings import GatewaySettings
-from models.pack import Pack, VariantEntry
+from models.pack import Pack, VariantEntry, shipped_packs
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class Announcer:
         self._pack = pack
         self._variants: dict[str, str] = {}  # node: the variant it was last given
         self._sends = settings.send_models
+        self._ships = pack.path in shipped_packs().values()
         self.shelf = ModelShelf(topics, pack, send=self._sends, on_ready=self._poke)
         self._models: dict[str, str] = {}  # topic of an assignment: the model it waits for
         self._retained = Retained()
@@ -81,7 +82,7 @@ class Announcer:
             topic = self._topics.assignment(node)
             fetches = self._fetches(there[node])
             self._models.pop(topic, None)
-            if fetches:
+            if fetches and not self._has_pack(there[node]):
                 self.shelf.want(entry.sha256)
                 self._models[topic] = entry.sha256
             assignment = Assignment(
@@ -94,8 +95,9 @@ class Announcer:
         self._news.set()
 
     def want_again(self, state: NodeState) -> None:
-        """Send a file again that a node could not put together, at most every ten minutes."""
+        """Send a file that a node could not put together, again at most every ten minutes."""
         if state.fetches and state.lacks is not None:
+            self.shelf.want(state.lacks)
             self.shelf.send_again(state.lacks)
 
     def published_result(self, topic: str, payload: bytes) -> None:
@@ -149,6 +151,10 @@ class Announcer:
         """Return whether a node takes a model from the broker that its own pack lacks."""
         state = member.state
         return self._sends and state is not None and state.fetches and not state.fixed_variant
+
+    def _has_pack(self, member: Member) -> bool:
+        """Return whether a node has this pack because its release of idlesight brought it."""
+        return self._ships and member.state is not None and member.state.version == version()
 
     def _describe(self, entry: VariantEntry) -> ModelDescription:
         """Return what a node without the pack must know of a variant's default file."""

@@ -19,6 +19,7 @@ from broker.codecs import decode_frame
 from broker.errors import AuthenticationError
 from broker.payloads import CameraEvent, CameraHealth, CameraState, parse
 from broker.session import Message
+from gateway.announcer import version
 from gateway.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -365,6 +366,24 @@ async def test_a_node_that_fetches_finds_the_model_before_its_assignment(
     assert len([one for one in memory.retained if "/models/" in one]) == 1, "no file beyond it"
     await node.say_state(fetches=True, lacks=entry.sha256)
     await until_true(lambda: len(memory.sent(part)) == 2)
+
+
+async def test_a_file_that_every_node_of_this_release_has_is_sent_only_where_one_lacks_it(
+    house: "House", memory: "Memory", until_true: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.announcer.shipped_packs", lambda: {"tiny": house.pack.path})
+    node = await house.node("a", None, fixed=False, phase="unassigned")
+    await node.say_state(fetches=True, version=version())
+    house.spawn(house.gateway(porch(house)).run())
+    await until_true(lambda: bool(node.assignments))
+    told = node.assignments[0]
+    assert told.description is not None
+    assert not [topic for topic in memory.retained if "/models/" in topic]
+    await node.say_state(fetches=True, version=version(), lacks=told.model)
+    await until_true(lambda: f"idlesight/home/models/{told.model}/0" in memory.retained)
+    await house.node("b", None, fixed=False, phase="unassigned")
+    await until_true(lambda: "idlesight/home/nodes/b/assignment" in memory.retained)
+    assert {one.split("/")[3] for one in memory.retained if "/models/" in one} == {told.model}
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def decode_frame(payload: bytes) -> FrameMessage:
     if len(payload) < FRAME_HEADER_BYTES:
         raise PayloadError(f"a frame has {FRAME_HEADER_BYTES} header bytes, not {len(payload)}")
     magic, version, deadline_ms, session, frame = _FRAME_HEADER.unpack_from(payload)
-    _check_kind("frame", magic, version, FRAME_MAGIC, FRAME_VERSION)
+    check_kind("frame", magic, version, FRAME_MAGIC, FRAME_VERSION)
     _check_deadline(deadline_ms)
     _check_jpeg_bytes(len(payload) - FRAME_HEADER_BYTES)
     return FrameMessage(session, frame, deadline_ms, bytes(payload[FRAME_HEADER_BYTES:]))
@@ -177,7 +177,7 @@ def decode_prediction(payload: bytes) -> PredictionMessage:
     magic, version, k, class_count, session, frame, model, inference_us = (
         _PREDICTION_HEADER.unpack_from(payload)
     )
-    _check_kind("prediction", magic, version, PREDICTION_MAGIC, PREDICTION_VERSION)
+    check_kind("prediction", magic, version, PREDICTION_MAGIC, PREDICTION_VERSION)
     expected_bytes = PREDICTION_HEADER_BYTES + body_bytes(k, class_count)
     if len(payload) != expected_bytes:
         raise PayloadError(
@@ -216,7 +216,12 @@ def _all_indices(class_count: int) -> tuple[int, ...]:
     return tuple(range(class_count))
 
 
-def _check_kind(what: str, magic: int, version: int, own_magic: int, own_version: int) -> None:
+def check_kind(what: str, magic: int, version: int, own_magic: int, own_version: int) -> None:
+    """Refuse a message that begins otherwise than its kind does.
+
+    Raises:
+        PayloadError: another magic byte or version.
+    """
     if magic != own_magic:
         raise PayloadError(f"a {what} begins with 0x{own_magic:02X}, not 0x{magic:02X}")
     if version != own_version:

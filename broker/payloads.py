@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from broker.codecs import MAX_CLASS_COUNT
 from broker.errors import PayloadError
 
 ONLINE: Final = "online"
@@ -87,6 +88,8 @@ class NodeState(_Payload):
         battery_discharging: whether the device lives on its battery.
         fixed_variant: the owner chose the variant; an assignment cannot change it.
         variants: the variants its pack offers.
+        fetches: it can take any other model file from the broker.
+        lacks: SHA-256 of the assigned model, where it could not be had from the broker.
     """
 
     node: Id
@@ -109,6 +112,8 @@ class NodeState(_Payload):
     battery_discharging: bool | None = None
     fixed_variant: bool = False
     variants: list[Name] = Field(default_factory=list, max_length=256)
+    fetches: bool = False
+    lacks: Sha256 | None = None
     counts: Counts = Counts()
     owner: OwnerReport | None = None
     version: Name
@@ -128,13 +133,46 @@ class NodeCommand(_Payload):
     announce: bool = False
 
 
+class ModelDescription(_Payload):
+    """What a node must know of a model file that is in no pack of its own.
+
+    Whether it makes sense is checked by whoever uses it, by the rules of a pack's manifest.
+
+    Attributes:
+        size_bytes: of the file; None where the pack does not say.
+        precision: of its weights.
+        classes: C, how many scores it returns.
+        k: how many of them a node sends.
+        resolution: ρ, the side of its square input in pixels.
+        input_offset: (dx, dy), how far its view is shifted, in fractions of the picture.
+        input_range: what RGB 0 and 255 become.
+        output: what it returns.
+    """
+
+    size_bytes: Annotated[int, Field(ge=1, lt=2**32)] | None = None
+    precision: Literal["float32", "float16", "int8"]
+    classes: Annotated[int, Field(ge=1, le=MAX_CLASS_COUNT)]
+    k: Annotated[int, Field(ge=1, le=MAX_CLASS_COUNT)]
+    resolution: Annotated[int, Field(ge=1, le=0xFFFF)]
+    input_offset: tuple[float, float] = (0.0, 0.0)
+    input_range: tuple[float, float] = (0.0, 255.0)
+    output: Literal["probabilities", "logits"] = "probabilities"
+
+
 class Assignment(_Payload):
-    """What a node is to run; an empty `cameras` means all of them."""
+    """What a node is to run; an empty `cameras` means all of them.
+
+    Attributes:
+        model: SHA-256 of the `.tflite` file.
+        description: of that file, for a node whose pack lacks it: its parts are on the broker, or
+            will be when the node says that it lacks them. None where the gateway sends no models.
+    """
 
     pack: Name
     variant: Name
     model: Sha256
     cameras: list[Id] = Field(default_factory=list, max_length=1000)
+    description: ModelDescription | None = None
 
 
 class Contributor(_Payload):

@@ -228,6 +228,11 @@ class Topics:
         return f"{self._model(sha256)}/{_ANY}"
 
     @property
+    def all_first_model_parts(self) -> str:
+        """Filter for part 0 of every model file."""
+        return f"{self.root}/models/{_ANY}/0"
+
+    @property
     def all_predictions(self) -> str:
         """Filter for the answers of all nodes."""
         return f"{self.root}/nodes/{_ANY}/predictions"

@@ -10,26 +10,35 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from broker.errors import NotConnectedError
-from broker.payloads import Assignment, dump
+from broker.payloads import Assignment, ModelDescription, NodeState, dump
 from broker.topics import Topics
 from gateway.assignment import Seat, assign
 from gateway.discovery import Announced, announcements
 from gateway.link import Link
+from gateway.model_shelf import ModelShelf
 from gateway.retained import Retained
 from gateway.roster import Member
 from gateway.settings import GatewaySettings
-from models.pack import Pack
+from models.pack import Pack, VariantEntry, shipped_packs
 
 logger = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Knows what is to stand on the broker and brings it there, again after every loss."""
+    """Knows what is to stand on the broker and brings it there, again after every loss.
+
+    Attributes:
+        shelf: brings the model files there that assignments name, before the assignments.
+    """
 
     def __init__(self, settings: GatewaySettings, topics: Topics, pack: Pack) -> None:
         self._topics = topics
         self._pack = pack
         self._variants: dict[str, str] = {}  # node: the variant it was last given
+        self._sends = settings.send_models
+        self._ships = pack.path in shipped_packs().values()
+        self.shelf = ModelShelf(topics, pack, send=self._sends, on_ready=self._poke)
+        self._models: dict[str, str] = {}  # topic of an assignment: the model it waits for
         self._retained = Retained()
         self._results = Retained()
         self._news = asyncio.Event()
@@ -45,6 +54,11 @@ class Announcer:
             except NotConnectedError as exc:
                 logger.debug("announcements wait for the broker: %s", exc)
 
+    def connected(self) -> None:
+        """Publish everything anew: the broker may have lost it."""
+        self.shelf.connected()
+        self.announce_again()
+
     def announce_again(self, *, results: bool = False) -> None:
         """Publish everything anew, the last results too if asked for."""
         self._retained.doubt_all()
@@ -59,14 +73,32 @@ class Announcer:
 
     def want_assignments(self, members: Iterable[Member]) -> None:
         """Give each node that is there, and has described itself, its variant."""
-        seats = [seat for member in members if (seat := self._seat(member)) is not None]
+        there = {member.name: member for member in members}
+        seats = [seat for member in there.values() if (seat := self._seat(member)) is not None]
         names = [entry.name for entry in self._pack.manifest.variants]
         for node, variant in assign(seats, names).items():
             self._variants[node] = variant
             entry = self._pack.variant(variant)
-            payload = dump(Assignment(pack=self._pack.name, variant=entry.name, model=entry.sha256))
-            self._retained.want(self._topics.assignment(node), payload)
+            topic = self._topics.assignment(node)
+            fetches = self._fetches(there[node])
+            self._models.pop(topic, None)
+            if fetches and not self._has_pack(there[node]):
+                self.shelf.want(entry.sha256)
+                self._models[topic] = entry.sha256
+            assignment = Assignment(
+                pack=self._pack.name,
+                variant=entry.name,
+                model=entry.sha256,
+                description=self._describe(entry) if fetches else None,
+            )
+            self._retained.want(topic, dump(assignment))
         self._news.set()
+
+    def want_again(self, state: NodeState) -> None:
+        """Send a file that a node could not put together, again at most every ten minutes."""
+        if state.fetches and state.lacks is not None:
+            self.shelf.want(state.lacks)
+            self.shelf.send_again(state.lacks)
 
     def published_result(self, topic: str, payload: bytes) -> None:
         """Note a result that is being published."""
@@ -86,6 +118,8 @@ class Announcer:
     async def _publish_pending(self, link: Link) -> None:
         for wish in (self._retained, self._results):
             for topic in wish.pending():
+                if not self.shelf.is_ready(self._models.get(topic, "")):
+                    continue  # the shelf pokes when it is
                 payload = wish.wanted(topic)
                 await link.publish(topic, payload, qos=1, retain=True)
                 wish.sent(topic, payload)
@@ -110,8 +144,34 @@ class Announcer:
             node=member.name,
             holds=given or state.variant,
             fixed=state.fixed_variant,
-            offers=tuple(state.variants),
+            offers=() if self._fetches(member) else tuple(state.variants),
         )
+
+    def _fetches(self, member: Member) -> bool:
+        """Return whether a node takes a model from the broker that its own pack lacks."""
+        state = member.state
+        return self._sends and state is not None and state.fetches and not state.fixed_variant
+
+    def _has_pack(self, member: Member) -> bool:
+        """Return whether a node has this pack because its release of idlesight brought it."""
+        return self._ships and member.state is not None and member.state.version == version()
+
+    def _describe(self, entry: VariantEntry) -> ModelDescription:
+        """Return what a node without the pack must know of a variant's default file."""
+        file = self._pack.file(entry.name)
+        return ModelDescription(
+            size_bytes=file.size_bytes,
+            precision=file.precision,
+            classes=len(self._pack.labels),
+            k=self._pack.manifest.k,
+            resolution=entry.resolution,
+            input_offset=entry.input_offset,
+            input_range=entry.interface.input_range,
+            output=entry.interface.output,
+        )
+
+    def _poke(self) -> None:
+        self._news.set()
 
 
 def version() -> str:

@@ -1,8 +1,9 @@
 """The gateway: it moves frames, answers and results between cameras and the broker.
 
 All that decides is elsewhere and pure (collector, roster, assignment, discovery). Here is the
-event loop: one task for the session, one for each camera, one for retained messages, one for the
-cameras' health, and a short-lived one for each result. One timer stands at the earliest deadline.
+event loop: one task for the session, one for each camera, one for retained messages, one for model
+files, one for the cameras' health, and a short-lived one for each result. One timer stands at the
+earliest deadline.
 """
 
 import asyncio
@@ -118,6 +119,7 @@ class Gateway:
             Kind.PREDICTION: self._on_prediction,
             Kind.NODE_STATUS: self._on_node_status,
             Kind.NODE_STATE: self._on_node_state,
+            Kind.MODEL_PART: self._announcer.shelf.receive,
         }
         self._on_ready = on_ready
         self._on_result = on_result
@@ -151,6 +153,7 @@ class Gateway:
                 lasting = [
                     self._spawn(self._link.run(), "session"),
                     self._spawn(self._announcer.run(self._link), "announcements"),
+                    self._spawn(self._announcer.shelf.run(self._link), "models"),
                     self._spawn(self._health.run(), "cameras' health"),
                 ]
                 await self._ready.wait()
@@ -194,9 +197,11 @@ class Gateway:
             quorum=camera.settings.quorum,
             age_s=max(0.0, self._now_s() - capture.captured_s),
         )
+        # One that still runs another pack's model has no answer to this gateway's question.
         expected = {
-            node: None if sha256 is None else self._model_ids.get(sha256)
+            node: None if sha256 is None else self._model_ids[sha256]
             for node, sha256 in self.roster.models.items()
+            if sha256 is None or sha256 in self._model_ids
         }
         message = encode_frame(FrameMessage(self.session, ticket.frame, deadline_ms, capture.jpeg))
         # It waits from now on: a node may answer before publish returns.
@@ -281,6 +286,7 @@ class Gateway:
             if not self.roster.set_state(state):
                 self._complain("dropped.node_state.too_many_nodes", f"no room for {node}")
                 return
+            self._announcer.want_again(state)
         self._on_roster_change()
 
     # Decisions
@@ -327,7 +333,7 @@ class Gateway:
         for member in self.roster:
             member.online = False
         await self._link.publish(self._topics.status, ONLINE, qos=1, retain=True)
-        self._announcer.announce_again()
+        self._announcer.connected()
         self._ready.set()
 
     def _on_birth(self, payload: bytes) -> None:
@@ -351,6 +357,7 @@ class Gateway:
             (self._topics.all_node_status, 1),
             (self._topics.all_node_states, 1),
             (self._topics.all_predictions, 0),
+            (self._topics.all_first_model_parts, 1),
             *((camera.settings.source, 0) for camera in self._mqtt_cameras),
         ]
         if self.settings.homeassistant.discovery != "off":

@@ -84,6 +84,7 @@ class GatewaySettings(Settings):
         broker: where the MQTT broker is, as a URL or as its parts.
         pack: directory or zip of the model pack, or the name of one that ships; None for the one
             for the home.
+        send_models: whether nodes whose packs lack a model get it over the broker.
         cameras: by id, which is a part of the camera's topics.
         homeassistant: how Home Assistant learns of the cameras.
     """
@@ -96,6 +97,7 @@ class GatewaySettings(Settings):
         Field(examples=["mqtt://127.0.0.1:1883"]),
     ] = BrokerSettings()
     pack: Path | None = None
+    send_models: Annotated[bool, Field(examples=[True])] = True
     cameras: Annotated[
         dict[Id, CameraSettings],
         Field(min_length=1, max_length=256, examples=["{porch: {source: ./pictures}}"]),

@@ -35,7 +35,14 @@ from models.manifest import (
     Precision,
     VariantEntry,
 )
-from models.pack_files import MANIFEST_FILE, MAX_PACK_BYTES, PackFiles, open_files
+from models.pack_files import (
+    MANIFEST_FILE,
+    MAX_PACK_BYTES,
+    DirectoryFiles,
+    MemoryFiles,
+    PackFiles,
+    open_files,
+)
 
 __all__ = [
     "DEFAULT_PACK",
@@ -46,6 +53,8 @@ __all__ = [
     "Precision",
     "VariantEntry",
     "load_pack",
+    "loose_pack",
+    "pack_in_memory",
     "shipped_packs",
     "write_pack",
     "zip_pack",
@@ -173,6 +182,17 @@ def load_pack(path: Path | str | None = None) -> Pack:
                 path, entry.file, f"makes it larger than {MAX_PACK_BYTES >> 20} MiB"
             )
     return pack
+
+
+def loose_pack(directory: Path, manifest: PackManifest) -> Pack:
+    """Return a pack whose files are in a directory and whose manifest is not; none is read yet."""
+    return Pack(directory, manifest, DirectoryFiles(directory))
+
+
+def pack_in_memory(manifest: PackManifest, contents: Mapping[str, bytes]) -> Pack:
+    """Return a pack whose files are here, by their names."""
+    path = Path(manifest.name)
+    return Pack(path, manifest, MemoryFiles(path, contents))
 
 
 def write_pack(

@@ -6,7 +6,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -71,6 +71,20 @@ class DirectoryFiles:
                 raise PackFileError(self.path, name, "is a link, not a plain file") from None
             raise PackFileError(self.path, name, f"cannot be read: {exc.strerror}") from exc
         return _bounded(self.path, name, content, max_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFiles:
+    """Files that are no files, by name."""
+
+    path: Path
+    contents: Mapping[str, bytes]
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """See `PackFiles.read`."""
+        if name not in self.contents:
+            raise PackFileError(self.path, name, "is missing")
+        return _bounded(self.path, name, self.contents[name], max_bytes)
 
 
 @dataclass(frozen=True, slots=True)

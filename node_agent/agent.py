@@ -1,7 +1,8 @@
 """The node agent: frames in, answers out, and in between the question whether it may.
 
-Beside the MQTT session one task keeps the worker, one takes frames to it, two read the device, one
-sees that no other node has this one's name, one publishes what the node has to say about itself.
+Beside the MQTT session one task keeps the worker, one finds its model, one takes frames to it, two
+read the device, one sees that no other node has this one's name, one publishes what the node has to
+say about itself.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from node_agent.errors import BadFrameError, PauseError, WorkerError
 from node_agent.governor import Decision, Governor
 from node_agent.inference_times import InferenceTimes
 from node_agent.link import OpenLink
+from node_agent.model_chooser import ModelChooser
 from node_agent.model_keeper import Choice, ModelKeeper
 from node_agent.name_holder import NameHolder
 from node_agent.owner_report import OwnerLedger
@@ -93,7 +95,6 @@ class NodeAgent:
         self._announcements = Announcements()
         self._assignment_problem: str | None = None
         self._cameras: frozenset[str] = frozenset()  # empty: all
-        self._frames_wanted = False
         self._in_hand = False
         self._subscribed: set[str] = set()
         self._version = _version()
@@ -103,6 +104,9 @@ class NodeAgent:
         self._pause_changed = asyncio.Event()
         self._keeper = ModelKeeper(settings.worker, rng, self._model_changed)
         self._timed: Choice | None = None
+        self._models = ModelChooser(
+            settings, pack, self._topics, self._keeper, rng, self._choice_changed
+        )
         self._name = NameHolder(
             self._topics, settings.name, self._session, self._clock_s, self._announce
         )
@@ -113,8 +117,6 @@ class NodeAgent:
             Kind.NODE_STATUS: self._name.receive_status,
             Kind.NODE_STATE: self._name.receive_state,
         }
-        if settings.variant is not None:
-            self._serve(Choice(pack, pack.variant(settings.variant)))
 
     async def run(self) -> None:
         """Work until cancelled, until the broker refuses the first login or the name is taken."""
@@ -123,6 +125,7 @@ class NodeAgent:
             group.create_task(self._sample(), name="sampler")
             group.create_task(self._refresh(), name="slow sensors")
             group.create_task(self._keeper.run(), name="worker keeper")
+            group.create_task(self._models.finder.run(self._link), name="model finder")
             group.create_task(self._link.run(), name="session")
             group.create_task(self._name.run(self._link), name="name")
             group.create_task(self._subscribe(), name="subscriptions")
@@ -136,6 +139,8 @@ class NodeAgent:
             parsed = parse_topic(self._topics, message.topic)
             if parsed.kind is Kind.FRAME:
                 self._receive_frame(parsed.id, message)
+            elif parsed.kind is Kind.MODEL_PART:
+                self._models.finder.receive(parsed, message)
             elif parsed.kind in self._receivers and parsed.id == self._settings.name:
                 self._receivers[parsed.kind](message)
         except (TopicError, PayloadError) as exc:
@@ -144,7 +149,12 @@ class NodeAgent:
 
     def state(self) -> NodeState:
         """Return what the node says about itself now."""
-        phase, reason = describe(self._keeper.situation, self._decision, self._assignment_problem)
+        phase, reason = describe(
+            self._keeper.situation,
+            self._decision,
+            self._assignment_problem or self._models.finder.problem,
+            self._models.finder.progress,
+        )
         serving, readings = self._keeper.serving, self._readings
         cpu, battery, memory = readings.foreign_cpu, readings.battery, readings.memory_available_mib
         return NodeState(
@@ -155,7 +165,7 @@ class NodeAgent:
             reason=reason,
             cause=self._decision.cause if phase == "paused" else None,
             paused_by_hand=readings.pause is not None,
-            pack=self._pack.name,
+            pack=serving.pack.name if serving else self._pack.name,
             variant=serving.entry.name if serving else None,
             model=serving.file.sha256 if serving else None,
             inference_ms_p50=self._times.percentile(0.50),
@@ -168,13 +178,15 @@ class NodeAgent:
             battery_discharging=battery.discharging if battery else None,
             fixed_variant=self._settings.variant is not None,
             variants=[variant.name for variant in self._pack.manifest.variants],
+            fetches=self._settings.models.fetch,
+            lacks=self._models.finder.lacks,
             counts=self._counts.payload(),
             owner=self._ledger.report(),
             version=self._version,
         )
 
     def _receive_frame(self, camera: str, message: Message) -> None:
-        if not self._frames_wanted or (self._cameras and camera not in self._cameras):
+        if self._models.chosen is None or (self._cameras and camera not in self._cameras):
             return  # sent before an unsubscribe arrived
         self._counts.frames += 1
         if message.retain:
@@ -199,31 +211,12 @@ class NodeAgent:
             return
         self._assignment_problem = None
         self._cameras = frozenset(assignment.cameras if assignment else ())
+        self._choice_changed()
+        self._models.obey(assignment)
+
+    def _choice_changed(self) -> None:
         self._filters_changed.set()
         self._state_news.set()
-        if self._settings.variant is None:  # else the owner chose
-            self._obey(assignment)
-
-    def _obey(self, assignment: Assignment | None) -> None:
-        if assignment is None:
-            self._serve(None)
-            return
-        for entry in self._pack.manifest.variants:
-            for file in entry.files:
-                if file.sha256 == assignment.model:
-                    logger.info("assigned variant %s of pack %s", entry.name, self._pack.name)
-                    self._serve(Choice(self._pack, entry, file.precision))
-                    return
-        self._assignment_problem = (
-            f"assigned variant {assignment.variant} of pack {assignment.pack} "
-            f"(model {assignment.model[:12]}…) is not in the pack {self._pack.name} of this node"
-        )
-        logger.error("%s", self._assignment_problem)
-
-    def _serve(self, choice: Choice | None) -> None:
-        self._keeper.want(choice)
-        self._frames_wanted = choice is not None
-        self._filters_changed.set()
 
     def _announce(self) -> None:
         """Publish the state soon, also one that is not new."""
@@ -233,6 +226,7 @@ class NodeAgent:
     def _model_changed(self) -> None:
         self._state_news.set()
         self._frame_waits.set()
+        self._models.replace_lost_file()
         serving = self._keeper.serving
         if serving is not None and not serving.same_model(self._timed):
             self._timed = serving
@@ -268,7 +262,7 @@ class NodeAgent:
             await self._filters_changed.wait()
             self._filters_changed.clear()
             wanted: set[str] = set()
-            if self._frames_wanted and self._decision.allowed:
+            if self._models.chosen is not None and self._decision.allowed:
                 wanted = {self._topics.frames(camera) for camera in self._cameras}
                 wanted = wanted or {self._topics.all_frames}
             # First fewer, then more: overlapping filters would bring a frame twice.

@@ -4,6 +4,7 @@ NodeAgentError
 ├── SettingsError           the command line or the configuration file is wrong
 ├── PauseError              a pause is no duration, or cannot be kept
 ├── NameTakenError          another node of this name is at work
+├── FetchError              a model that no pack here holds cannot be had
 └── WorkerError             the worker process gave no answer
     ├── WorkerDiedError     it ended by itself or was killed
     ├── WorkerHungError     it had the processor and still said nothing
@@ -26,6 +27,18 @@ class PauseError(NodeAgentError):
 
 class NameTakenError(NodeAgentError):
     """Another node of this name is at work: this one must not be."""
+
+
+class FetchError(NodeAgentError):
+    """A model that no pack of this node holds cannot be had from the broker now.
+
+    Attributes:
+        again: whether another try may help.
+    """
+
+    def __init__(self, reason: str, *, again: bool = True) -> None:
+        super().__init__(reason)
+        self.again = again
 
 
 class WorkerError(NodeAgentError):

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_RESTART_S = 0.5
 LAST_RESTART_S = 60.0
+# A model on which the worker crashes so often is refused while another one answers.
+LOAD_TRIES = 3
 # What a frame in hand may take when a successor is ready: the largest variant's inference on a
 # slow device is a second. A worker that is stuck or gets no processor time is not waited for.
 HAND_OVER_S = 3.0
@@ -97,6 +99,7 @@ class ModelKeeper:
         self._loading: Serving | None = None
         self._problem: str | None = None
         self._failures = 0
+        self._load_failures = 0  # in a row, of the wanted model
         self._new_wish = asyncio.Event()
         self._news = asyncio.Event()  # a new wish, or a worker that ended
         self._turn = asyncio.Lock()  # held for a frame; whoever takes over waits for it
@@ -123,11 +126,17 @@ class ModelKeeper:
         """The processes whose processor time is the agent's own: also those that are ending."""
         return tuple(worker.pid for worker in self._workers if worker.pid is not None)
 
-    def want(self, choice: Choice | None) -> None:
-        """Serve this model from now on; None ends the worker, also one that is stuck."""
-        if choice is not None and not choice.same_model(self._wanted):
+    def want(self, choice: Choice | None, *, anew: bool = False) -> None:
+        """Serve this model from now on; None ends the worker, also one that is stuck.
+
+        Args:
+            choice: the model.
+            anew: try it also where it was refused: its file is another one.
+        """
+        if choice is not None and (anew or not choice.same_model(self._wanted)):
             self._refused = None
             self._failures = 0
+            self._load_failures = 0
             self._problem = None
         self._wanted = choice
         self._let_go()
@@ -186,7 +195,7 @@ class ModelKeeper:
 
     async def _bring(self, target: Choice, group: asyncio.TaskGroup) -> None:
         """Load a model and let it take over, after a rest if the last try failed."""
-        if self._failures and await self._rest():
+        if (self._failures or self._load_failures) and await self._rest():
             return
         worker = Worker(self._settings)
         mine = self._loading = Serving(target, worker)
@@ -214,10 +223,12 @@ class ModelKeeper:
     def _not_loaded(self, target: Choice, exc: ModelsError | WorkerError) -> None:
         if isinstance(exc, ModelsError | ModelRefusedError):
             self._refuse(target, str(exc))
-        else:
-            self._failures += 1
-            self._problem = str(exc)
-            logger.warning("variant %s does not load: %s", target.entry.name, exc)
+            return
+        self._load_failures += 1
+        self._problem = str(exc)
+        logger.warning("variant %s does not load: %s", target.entry.name, exc)
+        if self._load_failures >= LOAD_TRIES and self._serving is not None:
+            self._refuse(target, f"{exc}, {self._load_failures} times while it loaded")
 
     def _refuse(self, target: Choice, reason: str) -> None:
         logger.error("variant %s cannot be served: %s", target.entry.name, reason)
@@ -235,6 +246,7 @@ class ModelKeeper:
             return  # nobody wants it any more
         old, self._serving, self._loading = self._serving, successor, None
         self._last_good = successor.choice
+        self._load_failures = 0
         if successor.choice.same_model(self._wanted):
             self._problem = None
         logger.info("variant %s serves", successor.choice.entry.name)
@@ -264,7 +276,8 @@ class ModelKeeper:
         """Wait before the next try; return True at once where something else is wanted."""
         self._new_wish.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(restart_delay_s(self._failures, self._rng)):
+            failures = max(self._failures, self._load_failures)
+            async with asyncio.timeout(restart_delay_s(failures, self._rng)):
                 await self._new_wish.wait()
         return self._new_wish.is_set()
 

@@ -44,6 +44,20 @@ def default_state_dir() -> Path:
         return Path("/var/lib/idlesight")
 
 
+def default_cache_dir() -> Path:
+    """Return where this user's programs keep what they can get again, or what systemd gave."""
+    given = os.environ.get("CACHE_DIRECTORY")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "idlesight"
+    try:
+        return Path.home() / ".cache" / "idlesight"
+    except RuntimeError:  # a service's user may have no home
+        return Path("/var/cache/idlesight")
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
@@ -67,6 +81,27 @@ class WorkerSettings(_Settings):
     answer_timeout_s: Seconds = 10.0
 
 
+class ModelSettings(_Settings):
+    """What becomes of models that no pack of this node holds.
+
+    Attributes:
+        fetch: whether they are fetched from the broker.
+        timeout_s: how long a fetch waits for the next part.
+        cache_dir: where fetched files are kept, one folder for each node.
+        cache_mib: of all files there together, in MiB; 0 keeps none.
+    """
+
+    fetch: bool = True
+    timeout_s: Seconds = 30.0
+    cache_dir: Path = Field(default_factory=default_cache_dir)
+    cache_mib: Annotated[int, Field(ge=0, le=65_536)] = 64
+
+    @property
+    def cache_bytes(self) -> int:
+        """The cache's bound in bytes."""
+        return self.cache_mib << 20
+
+
 class NodeSettings(_Settings):
     """Everything a node is told.
 
@@ -87,12 +122,18 @@ class NodeSettings(_Settings):
     pack: Path | None = None
     governor: GovernorSettings = GovernorSettings()
     worker: WorkerSettings = WorkerSettings()
+    models: ModelSettings = Field(default_factory=ModelSettings)
     state_dir: Path = Field(default_factory=default_state_dir)
 
     @property
     def folder(self) -> Path:
         """Where this node keeps what outlives a restart."""
         return self.state_dir / self.name
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where this node keeps what it can fetch again."""
+        return self.models.cache_dir / self.name
 
 
 def load_settings(file: Path | None, options: dict[str, Any]) -> NodeSettings:

@@ -12,6 +12,7 @@ from node_agent.readings import Readings
 # A change of these is news at once; they cannot change faster than the governor's hold-off.
 _URGENT: Final = (
     "state", "session", "paused_by_hand", "pack", "variant", "model", "fixed_variant", "variants",
+    "lacks",
 )  # fmt: skip
 # Counts move with every frame, a reason with every percent.
 _SOON: Final = ("reason", "cause", "counts")
@@ -27,15 +28,28 @@ Phase = Literal["working", "paused", "starting", "unassigned", "failed"]
 
 
 def describe(
-    situation: Situation, decision: Decision, assignment_problem: str | None
+    situation: Situation,
+    decision: Decision,
+    assignment_problem: str | None,
+    fetching: str | None = None,
 ) -> tuple[Phase, str]:
-    """Return the node's phase and its reason, one sentence for the device's owner."""
-    phase, reason = _describe(situation, decision, assignment_problem)
+    """Return the node's phase and its reason, one sentence for the device's owner.
+
+    Args:
+        situation: the worker's.
+        decision: the governor's.
+        assignment_problem: why the assigned model cannot be had.
+        fetching: what is being fetched, and how far it is.
+    """
+    phase, reason = _describe(situation, decision, assignment_problem, fetching)
     return phase, reason[:MAX_REASON_CHARACTERS]
 
 
 def _describe(
-    situation: Situation, decision: Decision, assignment_problem: str | None
+    situation: Situation,
+    decision: Decision,
+    assignment_problem: str | None,
+    fetching: str | None,
 ) -> tuple[Phase, str]:
     problem = assignment_problem or (situation.problem if situation.refused else None)
     if problem is not None:
@@ -44,10 +58,13 @@ def _describe(
     if situation.serving is not None:
         if not decision.allowed:
             return "paused", decision.reason
-        extra = f"; {situation.loading} is being loaded" if situation.loading else ""
-        return "working", f"{decision.reason}{extra}"
+        loading = f"{situation.loading} is being loaded" if situation.loading else None
+        news = [text for text in (decision.reason, fetching, loading) if text is not None]
+        return "working", "; ".join(news)
     if situation.problem is not None:
         return "starting", f"{situation.problem}; trying again"
+    if fetching is not None:
+        return "starting", fetching
     if situation.loading is not None:
         return "starting", f"{situation.loading} is being loaded"
     return "unassigned", "waiting for the gateway to assign a variant"

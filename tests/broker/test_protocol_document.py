@@ -22,12 +22,21 @@ from broker.codecs import (
     encode_prediction,
 )
 from broker.errors import PayloadError
+from broker.model_parts import (
+    MAX_MODEL_FILE_BYTES,
+    MAX_MODEL_PART_BYTES,
+    MAX_PART_DATA_BYTES,
+    ModelPart,
+    decode_model_part,
+    encode_model_part,
+)
 from broker.payloads import (
     MAX_JSON_BYTES,
     Assignment,
     CameraEvent,
     CameraHealth,
     CameraState,
+    ModelDescription,
     NodeCommand,
     NodeState,
     OwnerReport,
@@ -75,6 +84,22 @@ def test_prediction_vector(vector: dict[str, Any]) -> None:
     assert decode_prediction(payload) == message
 
 
+@pytest.mark.parametrize("vector", _named("model_parts"))
+def test_model_part_vector(vector: dict[str, Any]) -> None:
+    payload = bytes.fromhex(vector["bytes"])
+    message = ModelPart(
+        vector["part"], vector["part_count"], vector["total_bytes"], bytes.fromhex(vector["data"])
+    )
+    assert encode_model_part(message) == payload
+    assert decode_model_part(payload) == message
+
+
+@pytest.mark.parametrize("vector", _named("refused_model_parts"))
+def test_refused_model_part_vector(vector: dict[str, Any]) -> None:
+    with pytest.raises(PayloadError):
+        decode_model_part(bytes.fromhex(vector["bytes"]))
+
+
 @pytest.mark.parametrize("vector", _named("refused_frames"))
 def test_refused_frame_vector(vector: dict[str, Any]) -> None:
     with pytest.raises(PayloadError):
@@ -91,13 +116,21 @@ def test_the_vectors_are_many() -> None:
     assert {kind: len(vectors) for kind, vectors in VECTORS.items()} == {
         "frames": 2,
         "predictions": 5,
+        "model_parts": 2,
         "refused_frames": 5,
         "refused_predictions": 16,
+        "refused_model_parts": 12,
     }
 
 
 def test_example_result_is_one() -> None:
     assert parse(Result, _block("json").encode()).label == "cat"
+
+
+def test_example_assignment_is_one() -> None:
+    description = parse(Assignment, _block("json assignment").encode()).description
+    assert description is not None
+    assert description.classes == 10
 
 
 def test_example_event_is_one() -> None:
@@ -111,6 +144,7 @@ def test_example_event_is_one() -> None:
         OwnerReport,
         NodeCommand,
         Assignment,
+        ModelDescription,
         Result,
         CameraHealth,
         CameraState,
@@ -132,6 +166,7 @@ def test_every_topic_is_documented() -> None:
         (topics.node_state("X"), "nodes/<node>/state"),
         (topics.assignment("X"), "nodes/<node>/assignment"),
         (topics.node_set("X"), "nodes/<node>/set"),
+        (topics.model_part("0" * 64, 7).replace("0" * 64, "X"), "models/<sha256>/<part>"),
         (topics.camera_status("X"), "cameras/<camera>/status"),
         (topics.result("X"), "cameras/<camera>/result"),
         (topics.image("X"), "cameras/<camera>/image"),
@@ -140,7 +175,7 @@ def test_every_topic_is_documented() -> None:
         (topics.camera_event("X"), "cameras/<camera>/event"),
         (topics.camera_set("X"), "cameras/<camera>/set"),
     ]:
-        assert topic == "idlesight/GW/" + re.sub("<.*?>", "X", shown)
+        assert topic == "idlesight/GW/" + re.sub("<.*?>", "X", shown.replace("<part>", "7"))
         assert f"| `{shown}` |" in DOCUMENT
 
 
@@ -164,7 +199,16 @@ def test_every_cause_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "limit", [MAX_MESSAGE_BYTES, MAX_JPEG_BYTES, MAX_CLASS_COUNT, MAX_JSON_BYTES]
+    "limit",
+    [
+        MAX_MESSAGE_BYTES,
+        MAX_JPEG_BYTES,
+        MAX_CLASS_COUNT,
+        MAX_JSON_BYTES,
+        MAX_MODEL_FILE_BYTES,
+        MAX_MODEL_PART_BYTES,
+        MAX_PART_DATA_BYTES,
+    ],
 )
 def test_limit_is_documented(limit: int) -> None:
     assert f"{limit:,}".replace(",", " ") in DOCUMENT

@@ -85,6 +85,7 @@ def test_filters_cover_their_topics() -> None:
     assert TOPICS.all_camera_sets == "idlesight/home/cameras/+/set"
     assert TOPICS.all_frames == "idlesight/home/frames/+"
     assert TOPICS.all_results == "idlesight/home/cameras/+/result"
+    assert TOPICS.all_first_model_parts == "idlesight/home/models/+/0"
     assert TOPICS.model_parts(SHA) == f"idlesight/home/models/{SHA}/+"
 
 

@@ -19,6 +19,7 @@ from broker.codecs import decode_frame
 from broker.errors import AuthenticationError
 from broker.payloads import CameraEvent, CameraHealth, CameraState, parse
 from broker.session import Message
+from gateway.announcer import version
 from gateway.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -345,6 +346,72 @@ async def test_assignment_is_published_again_only_when_it_changes(
     await house.node("b", None, fixed=False, phase="unassigned")
     await until_true(lambda: "idlesight/home/nodes/b/assignment" in memory.retained)
     assert len(memory.sent("idlesight/home/nodes/a/assignment")) == 1
+
+
+async def test_a_node_that_fetches_finds_the_model_before_its_assignment(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    node = await house.node("a", None, fixed=False, phase="unassigned")
+    await node.say_state(fetches=True, variants=["of", "another", "pack"])
+    house.spawn(house.gateway(porch(house)).run())
+    await until_true(lambda: bool(node.assignments))
+    (told,) = node.assignments
+    entry = house.pack.variant(told.variant)
+    assert told.description is not None
+    assert (told.description.classes, told.description.k) == (10, 2)
+    assert told.description.resolution == entry.resolution
+    topics = [message.topic for message in memory.log if message.retain]
+    part = f"idlesight/home/models/{entry.sha256}/0"
+    assert topics.index(part) < topics.index("idlesight/home/nodes/a/assignment")
+    assert len([one for one in memory.retained if "/models/" in one]) == 1, "no file beyond it"
+    await node.say_state(fetches=True, lacks=entry.sha256)
+    await until_true(lambda: len(memory.sent(part)) == 2)
+
+
+async def test_a_file_that_every_node_of_this_release_has_is_sent_only_where_one_lacks_it(
+    house: "House", memory: "Memory", until_true: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.announcer.shipped_packs", lambda: {"tiny": house.pack.path})
+    node = await house.node("a", None, fixed=False, phase="unassigned")
+    await node.say_state(fetches=True, version=version())
+    house.spawn(house.gateway(porch(house)).run())
+    await until_true(lambda: bool(node.assignments))
+    told = node.assignments[0]
+    assert told.description is not None
+    assert not [topic for topic in memory.retained if "/models/" in topic]
+    await node.say_state(fetches=True, version=version(), lacks=told.model)
+    await until_true(lambda: f"idlesight/home/models/{told.model}/0" in memory.retained)
+    await house.node("b", None, fixed=False, phase="unassigned")
+    await until_true(lambda: "idlesight/home/nodes/b/assignment" in memory.retained)
+    assert {one.split("/")[3] for one in memory.retained if "/models/" in one} == {told.model}
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"fetches": False}, {"fetches": True, "fixed_variant": True, "variant": "V1"}]
+)
+async def test_for_a_node_that_does_not_fetch_no_file_is_sent(
+    house: "House", memory: "Memory", until_true: Until, said: dict[str, Any]
+) -> None:
+    node = await house.node("a", None, fixed=False, phase="unassigned")
+    await node.say_state(**({"fixed_variant": False} | said))
+    house.spawn(house.gateway(porch(house)).run())
+    await until_true(lambda: bool(node.assignments))
+    assert node.assignments[0].description is None
+    assert not [topic for topic in memory.retained if "/models/" in topic]
+
+
+async def test_a_node_that_runs_another_packs_model_is_not_waited_for(
+    house: "House", until_true: Until
+) -> None:
+    node = await house.node("a", "V1")
+    late = await house.node("b", "V2")
+    await late.say_state(model="ab" * 32)
+    late.answers = False
+    await house.gateway(porch(house, 1)).run(exit_when_done=True, wait_for_nodes=2)
+    await house.has_results(1)
+    (result,) = house.results
+    assert (result.decided, result.expected, result.missing) == ("all", 1, [])
+    assert len(node.frames) == 1
 
 
 async def test_result_waits_neither_for_frames_nor_for_other_results(

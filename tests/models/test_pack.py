@@ -30,6 +30,8 @@ from models.pack import (
     Pack,
     PackManifest,
     load_pack,
+    loose_pack,
+    pack_in_memory,
     shipped_packs,
     write_pack,
     zip_pack,
@@ -181,6 +183,24 @@ def test_a_shipped_pack_is_found_by_its_name_unless_something_here_has_it(
     assert load_pack("cifar10").name == "animals"
     with pytest.raises(PackNotFoundError):
         load_pack("nothing")
+
+
+def test_a_manifest_may_be_elsewhere_than_its_files(directory: Path) -> None:
+    (directory / MANIFEST_FILE).unlink()
+    pack = loose_pack(directory, manifest())
+    assert pack.model("V2") == MODELS["V2"]
+    (directory / "V2.tflite").write_bytes(MODELS["V1"])
+    with pytest.raises(PackFileError, match="is not the file that was packed"):
+        pack.model("V2")
+
+
+def test_files_may_be_in_memory_and_are_trusted_no_more() -> None:
+    pack = pack_in_memory(manifest(), {"V1.tflite": MODELS["V1"], "V2.tflite": MODELS["V1"]})
+    assert pack.model("V1") == MODELS["V1"]
+    with pytest.raises(PackFileError, match="is not the file that was packed"):
+        pack.model("V2")
+    with pytest.raises(PackFileError, match=r"V1\.tflite is missing"):
+        pack_in_memory(manifest(), {}).model("V1")
 
 
 def test_zip_of_the_same_pack_is_the_same_file(directory: Path, tmp_path: Path) -> None:

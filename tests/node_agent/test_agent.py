@@ -83,7 +83,7 @@ class FakeLink:
         self.left_quietly = True
 
     async def subscribe(self, topic_filter: str, qos: int) -> None:
-        assert qos == 0
+        assert qos == (1 if "/models/" in topic_filter else 0)
         self.subscribed.add(topic_filter)
 
     async def unsubscribe(self, topic_filter: str) -> None:
@@ -297,11 +297,13 @@ async def test_an_assignment_that_is_taken_back_ends_the_worker(house: House) ->
     await house.until(lambda: house.link.subscribed == set() and children() == [])
 
 
-async def test_a_model_that_is_not_in_the_pack_fails_and_keeps_the_old_one(house: House) -> None:
+async def test_a_model_that_is_in_no_pack_and_not_sent_fails_and_keeps_the_old_one(
+    house: House,
+) -> None:
     house.assign("V5", model="ab" * 32)
     state = await house.phase("failed")
     assert "assigned variant V5" in state.reason
-    assert "is not in the pack tiny" in state.reason
+    assert "is in no pack of this node and cannot be fetched: the gateway does not" in state.reason
     house.assign("V1")
     await house.phase("working")
     house.assign("V5", model="ab" * 32)

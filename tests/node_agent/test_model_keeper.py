@@ -199,6 +199,26 @@ async def test_a_frame_in_hand_is_answered_before_the_successor_takes_over(
         await until(lambda: keeper.situation.serving == "V2")
 
 
+async def test_a_model_that_kills_its_worker_is_refused_while_another_answers(
+    pack: Pack, jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node_agent.model_keeper.restart_delay_s", lambda *_: 0.01)
+    async with keeping(choice(pack)) as keeper:
+        await until(lambda: keeper.serving is not None)
+        (old,) = keeper.worker_pids
+        with monkeypatch.context() as broken:
+            broken.setattr(sys, "executable", "/bin/false")
+            keeper.want(choice(pack, "V2"))
+            await until(lambda: keeper.situation.refused)
+        assert "status 1, 3 times while it loaded" in (keeper.situation.problem or "")
+        assert keeper.worker_pids == (old,)
+        assert (await keeper.classify(jpeg))[1].entry.name == "V1"
+        keeper.want(choice(pack, "V2"))
+        assert keeper.situation.refused  # the same again is no news
+        keeper.want(choice(pack, "V2"), anew=True)
+        await until(lambda: keeper.situation.serving == "V2")
+
+
 @pytest.mark.parametrize("then", ["V1", None])
 async def test_a_stuck_load_is_given_up_when_it_is_no_longer_wanted(
     pack: Pack, then: str | None

@@ -11,7 +11,7 @@ import pytest
 from node_agent.cli import _parser
 from node_agent.governor_settings import GovernorSettings
 from node_agent.objections import Cause
-from node_agent.settings import NodeSettings, WorkerSettings
+from node_agent.settings import ModelSettings, NodeSettings, WorkerSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "node.md").read_text(encoding="utf-8")
 WORDS = {"unset": None, "none": (), "the device's": None, "true": True, "false": False}
@@ -39,8 +39,9 @@ def test_every_threshold_has_its_three_values() -> None:
 
 def test_every_other_setting_is_named() -> None:
     table = rows("| setting | default | meaning |")
-    names = set(NodeSettings.model_fields) - {"worker", "governor"}
-    assert set(table) == names | {f"worker.{name}" for name in WorkerSettings.model_fields}
+    names = set(NodeSettings.model_fields) - {"worker", "governor", "models"}
+    names |= {f"worker.{name}" for name in WorkerSettings.model_fields}
+    assert set(table) == names | {f"models.{name}" for name in ModelSettings.model_fields}
 
 
 def test_every_cause_is_named() -> None:

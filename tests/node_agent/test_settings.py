@@ -111,3 +111,37 @@ def test_a_preset_of_the_command_line_stands_above_the_files(tmp_path: Path) -> 
     generous = load_settings(file, {"governor": {"preset": "generous"}}).governor
     assert (strict.stop_share, generous.stop_share) == (0.25, 0.8)
     assert strict.hold_off_s == generous.hold_off_s == 9
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"CACHE_DIRECTORY": "/var/cache/node", "XDG_CACHE_HOME": "/x"}, "/var/cache/node"),
+        ({"XDG_CACHE_HOME": "/x"}, "/x/idlesight"),
+        ({"HOME": "/home/somebody"}, "/home/somebody/.cache/idlesight"),
+    ],
+)
+def test_fetched_models_are_kept_where_the_system_keeps_such_things(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], folder: str
+) -> None:
+    for name in ("CACHE_DIRECTORY", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(None, {"name": "kitchen"})
+    assert settings.cache_folder == Path(folder) / "kitchen"
+    assert settings.models.cache_bytes == 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("cache_mib = -1", "models.cache_mib"),
+        ("timeout_s = 0", "models.timeout_s"),
+        ('fetch = "perhaps"', "models.fetch"),
+        ("mirror = true", "unknown setting `models.mirror`"),
+    ],
+)
+def test_a_wrong_setting_of_models_is_named(tmp_path: Path, line: str, words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        load_settings(write(tmp_path, f'name = "a"\n[models]\n{line}\n'), {})

@@ -62,6 +62,24 @@ def test_phase_and_reason(
     assert words in reason
 
 
+FETCHING = "V2 of pack far is being fetched: 1 of 3 parts"
+
+
+@pytest.mark.parametrize(
+    ("now", "decision", "problem", "phase", "reason"),
+    [
+        (situation(), FREE, None, "starting", FETCHING),
+        (situation("V1"), FREE, None, "working", f"{FREE.reason}; {FETCHING}"),
+        (situation("V1"), BUSY, None, "paused", BUSY.reason),
+        (situation("V1"), FREE, "no part came", "failed", "no part came; V1 keeps answering"),
+    ],
+)
+def test_a_fetch_is_said_beside_what_answers(
+    now: Situation, decision: Decision, problem: str | None, phase: str, reason: str
+) -> None:
+    assert describe(now, decision, problem, FETCHING) == (phase, reason)
+
+
 def test_a_long_reason_still_fits_the_payload() -> None:
     _, reason = describe(situation(), FREE, "x" * 1000)
     assert len(reason) == MAX_REASON_CHARACTERS

@@ -9,14 +9,16 @@ import logging
 from collections.abc import Iterable
 from importlib import metadata
 
-from broker.errors import NotConnectedError
-from broker.payloads import Assignment, dump
-from broker.topics import Topics
+from broker.errors import NotConnectedError, TopicError
+from broker.message import Message
+from broker.payloads import Assignment, GatewayCommand, GatewayState, dump, parse
+from broker.topics import Kind, Topics
+from broker.topics import parse as parse_topic
 from gateway.assignment import Seat, assign
-from gateway.discovery import Announced, announcements
+from gateway.homeassistant import HomeAssistant
 from gateway.link import Link
 from gateway.retained import Retained
-from gateway.roster import Member
+from gateway.roster import Member, Roster
 from gateway.settings import GatewaySettings
 from models.pack import Pack
 
@@ -33,7 +35,14 @@ class Announcer:
         self._retained = Retained()
         self._results = Retained()
         self._news = asyncio.Event()
-        self._want_discovery(settings)
+        self._cameras = frozenset(settings.cameras)
+        self._homeassistant = HomeAssistant(settings, topics, pack.labels, version())
+        self._leftovers: dict[str, None] = {}  # topics to clear once, in order
+
+    @property
+    def subscriptions(self) -> list[tuple[str, int]]:
+        """What it has to hear of what stands on the broker."""
+        return [*self._homeassistant.subscriptions, (self._topics.all_camera_status, 1)]
 
     async def run(self, link: Link) -> None:
         """Publish whatever is pending, whenever something is; until cancelled."""
@@ -45,8 +54,52 @@ class Announcer:
             except NotConnectedError as exc:
                 logger.debug("announcements wait for the broker: %s", exc)
 
+    def connected(self) -> None:
+        """Hear what stands on the broker, and publish what does not."""
+        self._homeassistant.upkeep.begin()
+        self._retained.doubt_all()
+        self._news.set()
+
+    def hear(self, message: Message) -> bool:
+        """Take a message about what stands on the broker; return whether it is one."""
+        if self._homeassistant.is_birth(message):
+            logger.info("Home Assistant has started: everything is announced again")
+            self.announce_again(results=True)
+            return True
+        taken = self._homeassistant.hear(message) or self._is_camera_status(message)
+        if taken:
+            self._news.set()
+        return taken
+
+    def receive(self, _: str, payload: bytes) -> None:
+        """Obey a command to the gateway.
+
+        Raises:
+            PayloadError: it is none.
+        """
+        if parse(GatewayCommand, payload).announce:
+            self.announce_again(results=True)
+
+    def want_nodes(self, roster: Roster) -> None:
+        """Show how many nodes there are, and each of them in Home Assistant."""
+        self._homeassistant.want_nodes(roster)
+        members = list(roster)
+        state = GatewayState(
+            nodes_known=len(members),
+            nodes_online=sum(member.online for member in members),
+            nodes_working=len(roster.working),
+            version=version(),
+        )
+        self.want(self._topics.gateway_state, dump(state))
+
+    def forget_node(self, node: str) -> None:
+        """Clear what stands about a node that is gone for good."""
+        self._variants.pop(node, None)
+        self._clear([self._topics.assignment(node), self._topics.node_state(node)])
+
     def announce_again(self, *, results: bool = False) -> None:
         """Publish everything anew, the last results too if asked for."""
+        self._homeassistant.upkeep.repeat()
         self._retained.doubt_all()
         if results:
             self._results.doubt_all()
@@ -84,22 +137,48 @@ class Announcer:
         self._news.set()
 
     async def _publish_pending(self, link: Link) -> None:
+        for topic in list(self._leftovers):
+            await link.publish(topic, b"", qos=1, retain=True)
+            self._leftovers.pop(topic, None)
+        upkeep = self._homeassistant.upkeep
+        for step in upkeep.steps():
+            await link.publish(step.topic, step.payload, qos=1, retain=step.retain)
+            upkeep.sent(step)
         for wish in (self._retained, self._results):
             for topic in wish.pending():
                 payload = wish.wanted(topic)
                 await link.publish(topic, payload, qos=1, retain=True)
                 wish.sent(topic, payload)
 
-    def _want_discovery(self, settings: GatewaySettings) -> None:
-        if settings.homeassistant.discovery == "off":
-            return
-        for announcement in announcements(
-            self._topics,
-            [Announced(name, camera.name) for name, camera in settings.cameras.items()],
-            discovery_prefix=settings.homeassistant.prefix,
-            version=version(),
-        ):
-            self._retained.want(announcement.topic, announcement.payload)
+    def _is_camera_status(self, message: Message) -> bool:
+        """Return whether a message is a camera's status; clear what a camera left that went."""
+        try:
+            topic = parse_topic(self._topics, message.topic)
+        except TopicError:
+            return False
+        if topic.kind is not Kind.CAMERA_STATUS:
+            return False
+        if topic.id not in self._cameras and message.payload:
+            logger.info("camera %s is no longer in the settings: its topics are cleared", topic.id)
+            self._clear(
+                leaf(topic.id)
+                for leaf in (
+                    self._topics.result,
+                    self._topics.image,
+                    self._topics.camera_health,
+                    self._topics.camera_state,
+                    self._topics.camera_settings,
+                    # The last one: while it stands, the next start finds the others.
+                    self._topics.camera_status,
+                )
+            )
+        return True
+
+    def _clear(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            self._retained.forget(topic)
+            self._leftovers[topic] = None
+        self._news.set()
 
     def _seat(self, member: Member) -> Seat | None:
         state = member.state

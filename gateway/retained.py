@@ -16,6 +16,11 @@ class Retained:
         """Ask for a payload to stand on a topic, instead of what was asked for before."""
         self._wanted[topic] = payload
 
+    def forget(self, topic: str) -> None:
+        """Ask for nothing any more; what stands there stays."""
+        self._wanted.pop(topic, None)
+        self._sent.pop(topic, None)
+
     def wanted(self, topic: str) -> bytes:
         """Return what is to stand on a topic.
 

@@ -25,9 +25,13 @@ from broker.errors import PayloadError
 from broker.payloads import (
     MAX_JSON_BYTES,
     Assignment,
+    CameraCommand,
     CameraEvent,
     CameraHealth,
+    CameraSettingsInEffect,
     CameraState,
+    GatewayCommand,
+    GatewayState,
     NodeCommand,
     NodeState,
     OwnerReport,
@@ -115,6 +119,10 @@ def test_example_event_is_one() -> None:
         CameraHealth,
         CameraState,
         CameraEvent,
+        CameraCommand,
+        CameraSettingsInEffect,
+        GatewayCommand,
+        GatewayState,
     ],
 )
 def test_every_json_field_is_documented(model: type[BaseModel]) -> None:
@@ -139,6 +147,9 @@ def test_every_topic_is_documented() -> None:
         (topics.camera_state("X"), "cameras/<camera>/state"),
         (topics.camera_event("X"), "cameras/<camera>/event"),
         (topics.camera_set("X"), "cameras/<camera>/set"),
+        (topics.camera_settings("X"), "cameras/<camera>/settings"),
+        (topics.gateway_state, "state"),
+        (topics.gateway_set, "set"),
     ]:
         assert topic == "idlesight/GW/" + re.sub("<.*?>", "X", shown)
         assert f"| `{shown}` |" in DOCUMENT

@@ -137,13 +137,14 @@ class Announcer:
         self._news.set()
 
     async def _publish_pending(self, link: Link) -> None:
-        for topic in list(self._leftovers):
-            await link.publish(topic, b"", qos=1, retain=True)
-            self._leftovers.pop(topic, None)
         upkeep = self._homeassistant.upkeep
         for step in upkeep.steps():
             await link.publish(step.topic, step.payload, qos=1, retain=step.retain)
             upkeep.sent(step)
+        # After their entities are gone: those would read the empty messages.
+        for topic in list(self._leftovers) if upkeep.settled else ():
+            await link.publish(topic, b"", qos=1, retain=True)
+            self._leftovers.pop(topic, None)
         for wish in (self._retained, self._results):
             for topic in wish.pending():
                 payload = wish.wanted(topic)

@@ -23,7 +23,11 @@ class Step:
 
 
 class Upkeep:
-    """Brings the broker's discovery messages to what is wanted."""
+    """Brings the broker's discovery messages to what is wanted.
+
+    Attributes:
+        settled: whether all that stands on the broker was heard since the last connect.
+    """
 
     def __init__(self, topics: Topics) -> None:
         """Want nothing yet."""
@@ -32,7 +36,7 @@ class Upkeep:
         self._standing: dict[str, Standing] = {}
         self._migrating: set[str] = set()
         self._repeat: set[str] = set()
-        self._settled = False
+        self.settled = False
 
     def want(self, announcements: Iterable[Announcement]) -> None:
         """Let these messages stand, in this order, and no other of this gateway's."""
@@ -47,7 +51,7 @@ class Upkeep:
         """Hear anew what stands: a connection was made."""
         self._standing.clear()
         self._migrating.clear()
-        self._settled = False
+        self.settled = False
 
     def hear(self, topic: str, payload: bytes) -> None:
         """Note a retained message, whoever's it is."""
@@ -56,7 +60,7 @@ class Upkeep:
 
     def settle(self) -> None:
         """Note that all that stands was heard."""
-        self._settled = True
+        self.settled = True
 
     def repeat(self) -> None:
         """Publish everything again: somebody may have missed it."""
@@ -68,7 +72,7 @@ class Upkeep:
         First what moves to the other form is told so, then comes what is wanted, and at last what
         is neither wanted nor needed any more is cleared.
         """
-        if not self._settled:
+        if not self.settled:
             return []
         old = [topic for topic in self._standing if topic not in self._wanted]
         return [

@@ -258,7 +258,7 @@ class House:
         """Collect every result from now on."""
 
         def on_message(message: Message) -> None:
-            if message.retain:
+            if message.retain or not message.payload:  # of before, or cleared
                 return
             self.result_messages.append(message)
             result = parse(Result, message.payload)

@@ -57,7 +57,7 @@ async def test_deadline_and_threshold_hold_for_the_frames_that_follow(
     command(memory, reset=True)
     before = len(house.results)
     await until_true(lambda: any(r.deadline_ms == LONG_MS for r in house.results[before:]))
-    assert settings(memory).overridden == []
+    await until_true(lambda: settings(memory).overridden == [])
 
 
 async def test_a_camera_that_is_off_sends_nothing_until_it_is_on(
@@ -77,7 +77,7 @@ async def test_a_camera_that_is_off_sends_nothing_until_it_is_on(
     assert gateway.cameras["porch"].counts.taken == taken
     command(memory, enabled=True)
     await until_true(lambda: len(node.frames) > frames + 3)
-    assert memory.retained[f"{ROOT}/status"].payload == b"online"
+    await until_true(lambda: memory.retained[f"{ROOT}/status"].payload == b"online")
 
 
 async def test_switching_off_and_on_at_once_ends_no_recording(

@@ -38,6 +38,10 @@ class Announcer:
         self._cameras = frozenset(settings.cameras)
         self._homeassistant = HomeAssistant(settings, topics, pack.labels, version())
         self._leftovers: dict[str, None] = {}  # topics to clear once, in order
+        # A picture of a time when they were published shall not stand there for ever.
+        self._clear(
+            topics.image(name) for name, camera in settings.cameras.items() if not camera.image
+        )
 
     @property
     def subscriptions(self) -> list[tuple[str, int]]:

@@ -190,6 +190,7 @@ class CameraSettings(Settings):
         state: when the steady state follows the results.
         watch: the labels that Home Assistant gets a binary sensor and a trigger for; None for
             what homes watch for, as far as the pack knows it.
+        image: whether the pictures that results are about are published, one a second at most.
     """
 
     kind: Annotated[Kind, Field(examples=["snapshot"])] = "auto"
@@ -215,6 +216,7 @@ class CameraSettings(Settings):
     quorum: Annotated[int, Field(ge=1, le=1000, examples=[2])] = 1
     state: StateSettings = StateSettings()
     watch: Annotated[list[_Label], Field(max_length=64, examples=["[person, cat]"])] | None = None
+    image: Annotated[bool, Field(examples=[True])] = False
 
     @property
     def is_url(self) -> bool:

@@ -25,6 +25,7 @@ from gateway.collector import Collector, Decision, Drop, Ticket, Voter
 from gateway.control import Control
 from gateway.deliveries import Deliveries
 from gateway.health import Health
+from gateway.images import Images
 from gateway.link import Link
 from gateway.outbox import Outbox
 from gateway.results import build_result
@@ -125,6 +126,7 @@ class Gateway:
         self._outbox = Outbox(
             self._link, self._announcer, spawn=self._spawn, complain=self._complain
         )
+        self._images = Images(settings.cameras, self._topics, self._outbox.image)
         self._states = States(
             settings, self._topics, self.session, self._announcer, self._outbox.event
         )
@@ -201,27 +203,25 @@ class Gateway:
             self._count("frames.switched_off")
             return
         self._frame = (self._frame + 1) % _U32
-        deadline_ms = effective.deadline_ms
         ticket = Ticket(
             frame=self._frame,
             camera=camera.name,
             captured_at=capture.captured_at,
-            deadline_ms=deadline_ms,
+            deadline_ms=effective.deadline_ms,
             min_confidence=effective.min_confidence,
             decide_early=camera.settings.decide_early,
             region=capture.region,
             quorum=camera.settings.quorum,
             age_s=max(0.0, self._now_s() - capture.captured_s),
         )
-        expected = {
-            node: None if sha256 is None else self._model_ids.get(sha256)
-            for node, sha256 in self.roster.models.items()
-        }
-        message = encode_frame(FrameMessage(self.session, ticket.frame, deadline_ms, capture.jpeg))
+        models = self.roster.models
+        expected = {node: self._model_ids.get(sha256 or "") for node, sha256 in models.items()}
+        frame = FrameMessage(self.session, ticket.frame, ticket.deadline_ms, capture.jpeg)
+        self._images.keep(camera.name, ticket.frame, capture.jpeg)
         # It waits from now on: a node may answer before publish returns.
         self._decide_all(self.collector.open(ticket, expected, self._now_s()))
         try:
-            await self._link.publish(self._topics.frames(camera.name), message)
+            await self._link.publish(self._topics.frames(camera.name), encode_frame(frame))
         except NotConnectedError as exc:
             self.collector.abandon(ticket.frame)
             self._frame_ended.set()
@@ -305,6 +305,7 @@ class Gateway:
         result = build_result(decision, self.pack.labels, pack=self.pack.name)
         self._count(f"results.{result.status}")
         self._outbox.result(self._topics.result(camera), dump(result))
+        self._images.decided(camera, result.frame, self._now_s())
         self._frame_ended.set()
         self._on_result(result)
         self._states.receive(result)

@@ -39,7 +39,7 @@ class HomeAssistant:
         self._birth = f"{settings.homeassistant.prefix}/status"
         self._filters = topic_filters(topics, settings.homeassistant.prefix)
         self._cameras = [
-            Announced(name, camera.name, watched(camera.watch, labels))
+            Announced(name, camera.name, watched(camera.watch, labels), camera.image)
             for name, camera in settings.cameras.items()
         ]
         self._nodes: dict[str, frozenset[str]] = {}  # with the optional entities of each

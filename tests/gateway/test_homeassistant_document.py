@@ -19,11 +19,13 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "homeassistant.md").read_text(e
 AUTOMATIONS = re.findall(r"^```yaml automation\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
 (SETTINGS,) = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.DOTALL | re.MULTILINE)
 TOPICS = Topics("home")
-HALL = camera_device(TOPICS, Announced("hall", watch=("person",)))
+HALL = camera_device(TOPICS, Announced("hall", watch=("person",), image=True))
 TABLET = node_device(TOPICS, "tablet", OPTIONAL)
 HOME = gateway_device(TOPICS, "1")
 
-_ENTITY = re.compile(r"\b((?:sensor|binary_sensor|switch|number|button|event)\.[a-z0-9_]+)\b(?!\.)")
+_ENTITY = re.compile(
+    r"\b((?:sensor|binary_sensor|switch|number|button|event|image)\.[a-z0-9_]+)\b(?!\.)"
+)
 
 
 def entity_ids(*devices: Device) -> set[str]:

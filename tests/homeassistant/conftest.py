@@ -28,6 +28,8 @@ _TELL = """\
     'attributes': dict(states[trigger.payload].attributes) if states[trigger.payload] else {}}
    | to_json }}"""
 
+_DEVICE = "{{ {'device': device_id(trigger.payload)} | to_json }}"
+
 
 def _automation(name: str, trigger: dict[str, Any], action: dict[str, Any]) -> dict[str, Any]:
     return {"alias": name, "mode": "queued", "max": 500, "trigger": trigger, "action": action}
@@ -46,6 +48,17 @@ AUTOMATIONS = [
             "service": "mqtt.publish",
             "data": {"topic": "test/told/{{ trigger.payload }}", "payload_template": _TELL},
         },
+    ),
+    _automation(
+        "device",
+        {"platform": "mqtt", "topic": "test/ask_device"},
+        {
+            "service": "mqtt.publish",
+            "data": {"topic": "test/told/{{ trigger.payload }}", "payload_template": _DEVICE},
+        },
+    ),
+    _automation(
+        "reload", {"platform": "mqtt", "topic": "test/reload"}, {"service": "automation.reload"}
     ),
     _automation(
         "call",
@@ -138,7 +151,10 @@ class RealHomeAssistant:
             "unique_id": None,
             "disabled_by": None,
         }
-        (self._folder / "configuration.yaml").write_text(yaml.safe_dump(configuration))
+        (self._folder / "configuration.yaml").write_text(
+            yaml.safe_dump(configuration) + "automation later: !include later.yaml\n"
+        )
+        (self._folder / "later.yaml").write_text("[]\n")
         (self._folder / ".storage").mkdir()
         (self._folder / ".storage" / "core.config_entries").write_text(
             json.dumps(
@@ -186,6 +202,23 @@ class RealHomeAssistant:
                 if self._process is not None and self._process.returncode is not None:
                     pytest.fail(f"Home Assistant has ended: {self.log.read_text()[-2000:]}")
                 await asyncio.sleep(0.05)
+
+    async def add_device_trigger(self, name: str, entity: str, subtype: str) -> None:
+        """Add an automation on a trigger of an entity's device, as its editor writes it."""
+        self._told.pop(entity, None)
+        await self._session.publish("test/ask_device", entity, qos=1)
+        await self.wait_for(lambda: entity in self._told)
+        automation = _fires(
+            name,
+            platform="device",
+            domain="mqtt",
+            device_id=self._told[entity]["device"],
+            type="recognized",
+            subtype=subtype,
+        )
+        (self._folder / "later.yaml").write_text(yaml.safe_dump([automation]))
+        await self._session.publish("test/reload", b"", qos=1)
+        await self.has(f"automation.{name}", "on")
 
     async def ask(self, entity: str) -> dict[str, Any]:
         """Return what it knows of an entity: known, state and attributes."""

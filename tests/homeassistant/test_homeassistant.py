@@ -57,8 +57,11 @@ async def test_home_assistant_shows_what_is_seen_and_commands_act(
     house.spawn(listener.run())
     node = await house.node("tablet", "V1")
     node.label = 5
+    await ha.wait_for(lambda: "idlesight/home/nodes/tablet/state" in retained)
     await node.say_state(temperature_c=41.0, battery=0.5, foreign_cpu=0.25)
-    task = house.spawn(house.gateway(cameras(house, "porch", "yard")).run(wait_for_nodes=1))
+    both = cameras(house, "porch", "yard")
+    both["yard"]["image"] = True
+    task = house.spawn(house.gateway(both).run(wait_for_nodes=1))
 
     # Every entity that was announced is there, and it said nothing against any of them.
     await ha.has("sensor.porch_label", "label5")
@@ -69,9 +72,12 @@ async def test_home_assistant_shows_what_is_seen_and_commands_act(
         if topic.startswith("homeassistant/") and topic.endswith("/config")
     ]
     entities = {one["default_entity_id"] for one in configs if "default_entity_id" in one}
-    assert len(entities) == 3 + 2 * 10 + 8
+    assert len(entities) == 3 + 2 * 10 + 1 + 8
     for entity in sorted(entities):
         assert (await ha.ask(entity))["known"], entity
+
+    assert (await ha.ask("image.yard_picture"))["state"] not in ("unknown", "unavailable")
+    await ha.add_device_trigger("hand", "sensor.porch_label", "label4")
 
     # A state change of the label reaches it, with what the result says.
     assert (await ha.has("binary_sensor.porch_seen_label4", "off"))["device_class"] == "occupancy"
@@ -85,8 +91,8 @@ async def test_home_assistant_shows_what_is_seen_and_commands_act(
     await ha.has("sensor.porch_answered", "1 of 1")
     event = (await ha.ask("event.porch_event"))["attributes"]
     assert (event["event_type"], event["label"]) == ("recognized", "label4")
-    await ha.wait_for(lambda: ha.fired.keys() >= {"lamp", "label", "event"})
-    assert ha.fired["lamp"] == 1
+    await ha.wait_for(lambda: ha.fired.keys() >= {"lamp", "label", "event", "hand"})
+    assert (ha.fired["lamp"], ha.fired["hand"]) == (1, 1)
 
     # Commands act on the running gateway, and on the node.
     await ha.has("number.porch_deadline", str(DEADLINE_MS))

@@ -24,6 +24,9 @@ from models.pack import Pack
 
 logger = logging.getLogger(__name__)
 
+# A broker whose rights keep our own status from us says nothing; it shall not keep us from telling.
+ECHO_TIMEOUT_S = 10.0
+
 
 class Announcer:
     """Knows what is to stand on the broker and brings it there, again after every loss."""
@@ -37,6 +40,7 @@ class Announcer:
         self._news = asyncio.Event()
         self._cameras = frozenset(settings.cameras)
         self._homeassistant = HomeAssistant(settings, topics, pack.labels, version())
+        self._patience: asyncio.TimerHandle | None = None
         self._leftovers: dict[str, None] = {}  # topics to clear once, in order
         # A picture of a time when they were published shall not stand there for ever.
         self._clear(
@@ -50,18 +54,23 @@ class Announcer:
 
     async def run(self, link: Link) -> None:
         """Publish whatever is pending, whenever something is; until cancelled."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            try:
-                await self._publish_pending(link)
-            except NotConnectedError as exc:
-                logger.debug("announcements wait for the broker: %s", exc)
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                try:
+                    await self._publish_pending(link)
+                except NotConnectedError as exc:
+                    logger.debug("announcements wait for the broker: %s", exc)
+        finally:
+            self._stop_waiting()
 
     def connected(self) -> None:
         """Hear what stands on the broker, and publish what does not."""
         self._homeassistant.upkeep.begin()
         self._retained.doubt_all()
+        self._stop_waiting()
+        self._patience = asyncio.get_running_loop().call_later(ECHO_TIMEOUT_S, self._settle_anyway)
         self._news.set()
 
     def hear(self, message: Message) -> bool:
@@ -111,6 +120,7 @@ class Announcer:
 
     def want(self, topic: str, payload: bytes) -> None:
         """Let a payload stand on a topic, instead of what stood there before."""
+        self._leftovers.pop(topic, None)
         self._retained.want(topic, payload)
         self._news.set()
 
@@ -122,7 +132,7 @@ class Announcer:
             self._variants[node] = variant
             entry = self._pack.variant(variant)
             payload = dump(Assignment(pack=self._pack.name, variant=entry.name, model=entry.sha256))
-            self._retained.want(self._topics.assignment(node), payload)
+            self.want(self._topics.assignment(node), payload)
         self._news.set()
 
     def published_result(self, topic: str, payload: bytes) -> None:
@@ -151,9 +161,26 @@ class Announcer:
             self._leftovers.pop(topic, None)
         for wish in (self._retained, self._results):
             for topic in wish.pending():
+                if topic not in wish:  # forgotten while another one was underway
+                    continue
                 payload = wish.wanted(topic)
                 await link.publish(topic, payload, qos=1, retain=True)
                 wish.sent(topic, payload)
+
+    def _settle_anyway(self) -> None:
+        upkeep = self._homeassistant.upkeep
+        if not upkeep.settled:
+            logger.warning(
+                "the broker does not hand over %s: nothing that went can be cleared; let the "
+                "gateway's login read its own topics",
+                self._topics.status,
+            )
+            upkeep.settle()
+            self._news.set()
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
 
     def _is_camera_status(self, message: Message) -> bool:
         """Return whether a message is a camera's status; clear what a camera left that went."""

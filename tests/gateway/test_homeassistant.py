@@ -149,6 +149,26 @@ async def test_a_move_to_the_other_form_keeps_its_order(
     assert moved[2].payload == b""
 
 
+async def test_a_broker_that_keeps_our_status_from_us_keeps_us_from_nothing(
+    house: "House",
+    memory: "Memory",
+    until_true: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    link = house.link
+
+    def unreadable(*args: Any, subscriptions: Any = (), **options: Any) -> Any:
+        readable = [one for one in subscriptions if one[0] != "idlesight/home/status"]
+        return link(*args, subscriptions=readable, **options)
+
+    house.link = unreadable
+    monkeypatch.setattr("gateway.announcer.ECHO_TIMEOUT_S", 0.05)
+    gateway = house.gateway(cameras(house, "porch"))
+    await run_until(house, gateway, until_true, lambda: "idlesight.home.porch" in devices(memory))
+    assert "let the gateway's login read its own topics" in caplog.text
+
+
 async def test_discovery_off_takes_away_what_was_announced_and_nothing_else(
     house: "House", memory: "Memory", until_true: Until
 ) -> None:

@@ -24,6 +24,9 @@ CMD ["--help"]
 FROM base AS gateway
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     pip install --no-cache-dir "$(echo /wheels/idlesight-*.whl)[gateway]"
+# What is set from Home Assistant outlives the container in a volume there.
+RUN install -d -o idlesight /var/lib/idlesight
+ENV STATE_DIRECTORY=/var/lib/idlesight
 USER idlesight
 ENTRYPOINT ["idlesight-gateway"]
 CMD ["--help"]

@@ -10,6 +10,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Home Assistant has an environment of its own: it pins what others need newer. 2024.3.3 is the
+# newest for Python 3.11.
+VENV_HA ?= .venv-ha
+PYTHON_HA ?= python3.11
+HOMEASSISTANT := homeassistant==2024.3.3 paho-mqtt==1.6.1 janus==1.0.0
 # A plain `pip install torch` may fetch gigabytes of GPU libraries; training here runs on any build.
 TORCH ?= torch==2.13.0
 # `SECONDS` of make is not bash's own, which counts by itself: only what make was given counts.
@@ -18,7 +23,7 @@ PORT ?=
 DEMO_SOURCE ?=
 PYTEST_ARGS ?=
 
-.PHONY: help demo test bench lint format wheel clean mosquitto
+.PHONY: help demo test test-homeassistant bench lint format wheel clean mosquitto
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +35,9 @@ demo: $(VENV)/.demo  ## broker, gateway and three agents on this machine (SECOND
 
 test: $(VENV)/.dev mosquitto lint  ## lint, then every test that can run here
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-homeassistant: $(VENV)/.dev $(VENV_HA)/.installed mosquitto  ## against a real Home Assistant (installed once, minutes and 400 MB)
+	VENV_HA=$(VENV_HA) $(BIN)/pytest tests/homeassistant $(PYTEST_ARGS)
 
 bench: $(VENV)/.dev mosquitto  ## figures beside their peers and targets; wants a quiet machine
 	$(BIN)/python -m benchmarks
@@ -48,7 +56,12 @@ wheel: $(VENV)/.dev  ## build dist/idlesight-*.whl
 	$(BIN)/python -m build --wheel
 
 clean:  ## remove the environment and what tools left
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV_HA) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV_HA)/.installed: Makefile
+	$(PYTHON_HA) -m venv $(VENV_HA)
+	$(VENV_HA)/bin/pip install --quiet $(HOMEASSISTANT)
+	touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -20,6 +20,9 @@ from broker.errors import PayloadError
 ONLINE: Final = "online"
 OFFLINE: Final = "offline"
 
+# How long answers to a frame may be waited for; a frame message has 16 bits for it.
+DEADLINE_LIMITS_MS: Final = (10, 60_000)
+
 MAX_JSON_BYTES = 64 * 1024  # the largest, a result with 1,000 labels in `top`, stays below
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}\z")]
@@ -309,6 +312,70 @@ class CameraHealth(_Payload):
     replaced: Count = 0
     unreadable: Count = 0
     outages: Count = 0
+
+
+class CameraSettingsInEffect(_Payload):
+    """What holds for a camera now, and what of it a command has set above the settings file.
+
+    Attributes:
+        enabled: whether its pictures are taken at all.
+        overridden: the names of those that a command has set.
+    """
+
+    camera: Id
+    enabled: bool
+    deadline_ms: Count
+    min_confidence: Share
+    overridden: list[Name] = Field(default_factory=list, max_length=16)
+
+
+class CameraCommand(_Payload):
+    """What a user or Home Assistant asks of a camera; what is None stays as it is.
+
+    Attributes:
+        enabled: whether pictures are taken and sent.
+        reset: forget what earlier commands have set; what else is asked for comes after it.
+    """
+
+    enabled: Annotated[bool, Field(strict=True)] | None = None
+    deadline_ms: (
+        Annotated[int, Field(strict=True, ge=DEADLINE_LIMITS_MS[0], le=DEADLINE_LIMITS_MS[1])]
+        | None
+    ) = None
+    min_confidence: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
+    reset: Annotated[bool, Field(strict=True)] = False
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not self.reset and self.model_fields_set <= {"reset"}:
+            msg = "asks for none of enabled, deadline_ms, min_confidence and reset"
+            raise ValueError(msg)
+        return self
+
+
+class GatewayState(_Payload):
+    """How many nodes a gateway has.
+
+    Attributes:
+        nodes_known: those whose retained status stands on the broker.
+        nodes_online: those that are there.
+        nodes_working: those of them that answer frames now.
+    """
+
+    nodes_known: Count
+    nodes_online: Count
+    nodes_working: Count
+    version: Name
+
+
+class GatewayCommand(_Payload):
+    """What a user or Home Assistant asks of a gateway.
+
+    Attributes:
+        announce: publish discovery and everything retained again.
+    """
+
+    announce: Annotated[bool, Field(strict=True)] = False
 
 
 PayloadT = TypeVar("PayloadT", bound=BaseModel)

@@ -55,6 +55,9 @@ class Kind(StrEnum):
     CAMERA_STATE = "camera_state"
     CAMERA_EVENT = "camera_event"
     CAMERA_SET = "camera_set"
+    CAMERA_SETTINGS = "camera_settings"
+    GATEWAY_STATE = "gateway_state"
+    GATEWAY_SET = "gateway_set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Parsed:
 
     Attributes:
         kind: what the topic carries.
-        id: the node, camera, model SHA-256 or (for `Kind.STATUS`) gateway it is about.
+        id: the node, camera, model SHA-256 or gateway it is about.
         part: the part's number for `Kind.MODEL_PART`, otherwise None.
     """
 
@@ -87,6 +90,12 @@ _CAMERA_KINDS = {
     "state": Kind.CAMERA_STATE,
     "event": Kind.CAMERA_EVENT,
     "set": Kind.CAMERA_SET,
+    "settings": Kind.CAMERA_SETTINGS,
+}
+_GATEWAY_KINDS = {
+    "status": Kind.STATUS,
+    "state": Kind.GATEWAY_STATE,
+    "set": Kind.GATEWAY_SET,
 }
 
 
@@ -160,6 +169,16 @@ class Topics:
         """The gateway's own `online` or `offline`."""
         return f"{self.root}/status"
 
+    @property
+    def gateway_state(self) -> str:
+        """How many nodes the gateway has."""
+        return f"{self.root}/state"
+
+    @property
+    def gateway_set(self) -> str:
+        """A user's commands for the gateway."""
+        return f"{self.root}/set"
+
     def frames(self, camera: str) -> str:
         """Frames of one camera, for the nodes."""
         return f"{self.root}/frames/{check_id(camera, 'camera')}"
@@ -212,6 +231,10 @@ class Topics:
         """A user's commands for one camera."""
         return self._camera(camera, "set")
 
+    def camera_settings(self, camera: str) -> str:
+        """What holds for a camera now, commands included."""
+        return self._camera(camera, "settings")
+
     def model_part(self, sha256: str, part: int) -> str:
         """One part of a model file.
 
@@ -246,6 +269,11 @@ class Topics:
     def all_node_states(self) -> str:
         """Filter for the state of all nodes."""
         return f"{self.root}/nodes/{_ANY}/state"
+
+    @property
+    def all_camera_status(self) -> str:
+        """Filter for the status of all cameras."""
+        return f"{self.root}/cameras/{_ANY}/status"
 
     @property
     def all_camera_sets(self) -> str:
@@ -292,8 +320,8 @@ def _parse_levels(topics: Topics, levels: list[str]) -> Parsed | None:
     if levels[:2] != [topics.prefix, topics.gateway]:
         return None
     match levels[2:]:
-        case ["status"]:
-            return Parsed(Kind.STATUS, topics.gateway)
+        case [leaf] if leaf in _GATEWAY_KINDS:
+            return Parsed(_GATEWAY_KINDS[leaf], topics.gateway)
         case ["frames", camera] if _ID.fullmatch(camera):
             return Parsed(Kind.FRAME, camera)
         case ["nodes", node, leaf] if leaf in _NODE_KINDS and _ID.fullmatch(node):

@@ -9,19 +9,32 @@ import logging
 from collections.abc import Iterable
 from importlib import metadata
 
-from broker.errors import NotConnectedError
-from broker.payloads import Assignment, ModelDescription, NodeState, dump
-from broker.topics import Topics
+from broker.errors import NotConnectedError, TopicError
+from broker.message import Message
+from broker.payloads import (
+    Assignment,
+    GatewayCommand,
+    GatewayState,
+    ModelDescription,
+    NodeState,
+    dump,
+    parse,
+)
+from broker.topics import Kind, Topics
+from broker.topics import parse as parse_topic
 from gateway.assignment import Seat, assign
-from gateway.discovery import Announced, announcements
+from gateway.homeassistant import HomeAssistant
 from gateway.link import Link
 from gateway.model_shelf import ModelShelf
 from gateway.retained import Retained
-from gateway.roster import Member
+from gateway.roster import Member, Roster
 from gateway.settings import GatewaySettings
 from models.pack import Pack, VariantEntry, shipped_packs
 
 logger = logging.getLogger(__name__)
+
+# A broker whose rights keep our own status from us says nothing; it shall not keep us from telling.
+ECHO_TIMEOUT_S = 10.0
 
 
 class Announcer:
@@ -42,25 +55,83 @@ class Announcer:
         self._retained = Retained()
         self._results = Retained()
         self._news = asyncio.Event()
-        self._want_discovery(settings)
+        self._cameras = frozenset(settings.cameras)
+        self._homeassistant = HomeAssistant(settings, topics, pack.labels, version())
+        self._patience: asyncio.TimerHandle | None = None
+        self._leftovers: dict[str, None] = {}  # topics to clear once, in order
+        # A picture of a time when they were published shall not stand there for ever.
+        self._clear(
+            topics.image(name) for name, camera in settings.cameras.items() if not camera.image
+        )
+
+    @property
+    def subscriptions(self) -> list[tuple[str, int]]:
+        """What it has to hear of what stands on the broker."""
+        return [*self._homeassistant.subscriptions, (self._topics.all_camera_status, 1)]
 
     async def run(self, link: Link) -> None:
         """Publish whatever is pending, whenever something is; until cancelled."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            try:
-                await self._publish_pending(link)
-            except NotConnectedError as exc:
-                logger.debug("announcements wait for the broker: %s", exc)
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                try:
+                    await self._publish_pending(link)
+                except NotConnectedError as exc:
+                    logger.debug("announcements wait for the broker: %s", exc)
+        finally:
+            self._stop_waiting()
 
     def connected(self) -> None:
-        """Publish everything anew: the broker may have lost it."""
+        """Hear what stands on the broker, and publish what does not."""
         self.shelf.connected()
-        self.announce_again()
+        self._homeassistant.upkeep.begin()
+        self._retained.doubt_all()
+        self._stop_waiting()
+        self._patience = asyncio.get_running_loop().call_later(ECHO_TIMEOUT_S, self._settle_anyway)
+        self._news.set()
+
+    def hear(self, message: Message) -> bool:
+        """Take a message about what stands on the broker; return whether it is one."""
+        if self._homeassistant.is_birth(message):
+            logger.info("Home Assistant has started: everything is announced again")
+            self.announce_again(results=True)
+            return True
+        taken = self._homeassistant.hear(message) or self._is_camera_status(message)
+        if taken:
+            self._news.set()
+        return taken
+
+    def receive(self, _: str, payload: bytes) -> None:
+        """Obey a command to the gateway.
+
+        Raises:
+            PayloadError: it is none.
+        """
+        if parse(GatewayCommand, payload).announce:
+            self.announce_again(results=True)
+
+    def want_nodes(self, roster: Roster) -> None:
+        """Show how many nodes there are, and each of them in Home Assistant."""
+        self._homeassistant.want_nodes(roster)
+        members = list(roster)
+        state = GatewayState(
+            nodes_known=len(members),
+            nodes_online=sum(member.online for member in members),
+            nodes_working=len(roster.working),
+            version=version(),
+        )
+        self.want(self._topics.gateway_state, dump(state))
+
+    def forget_node(self, node: str) -> None:
+        """Clear what stands about a node that is gone for good."""
+        self._variants.pop(node, None)
+        self._models.pop(self._topics.assignment(node), None)
+        self._clear([self._topics.assignment(node), self._topics.node_state(node)])
 
     def announce_again(self, *, results: bool = False) -> None:
         """Publish everything anew, the last results too if asked for."""
+        self._homeassistant.upkeep.repeat()
         self._retained.doubt_all()
         if results:
             self._results.doubt_all()
@@ -68,6 +139,7 @@ class Announcer:
 
     def want(self, topic: str, payload: bytes) -> None:
         """Let a payload stand on a topic, instead of what stood there before."""
+        self._leftovers.pop(topic, None)
         self._retained.want(topic, payload)
         self._news.set()
 
@@ -91,7 +163,7 @@ class Announcer:
                 model=entry.sha256,
                 description=self._describe(entry) if fetches else None,
             )
-            self._retained.want(topic, dump(assignment))
+            self.want(topic, dump(assignment))
         self._news.set()
 
     def want_again(self, state: NodeState) -> None:
@@ -116,24 +188,68 @@ class Announcer:
         self._news.set()
 
     async def _publish_pending(self, link: Link) -> None:
+        upkeep = self._homeassistant.upkeep
+        for step in upkeep.steps():
+            await link.publish(step.topic, step.payload, qos=1, retain=step.retain)
+            upkeep.sent(step)
+        # After their entities are gone: those would read the empty messages.
+        for topic in list(self._leftovers) if upkeep.settled else ():
+            await link.publish(topic, b"", qos=1, retain=True)
+            self._leftovers.pop(topic, None)
         for wish in (self._retained, self._results):
             for topic in wish.pending():
+                if topic not in wish:  # forgotten while another one was underway
+                    continue
                 if not self.shelf.is_ready(self._models.get(topic, "")):
                     continue  # the shelf pokes when it is
                 payload = wish.wanted(topic)
                 await link.publish(topic, payload, qos=1, retain=True)
                 wish.sent(topic, payload)
 
-    def _want_discovery(self, settings: GatewaySettings) -> None:
-        if settings.homeassistant.discovery == "off":
-            return
-        for announcement in announcements(
-            self._topics,
-            [Announced(name, camera.name) for name, camera in settings.cameras.items()],
-            discovery_prefix=settings.homeassistant.prefix,
-            version=version(),
-        ):
-            self._retained.want(announcement.topic, announcement.payload)
+    def _settle_anyway(self) -> None:
+        upkeep = self._homeassistant.upkeep
+        if not upkeep.settled:
+            logger.warning(
+                "the broker does not hand over %s: nothing that went can be cleared; let the "
+                "gateway's login read its own topics",
+                self._topics.status,
+            )
+            upkeep.settle()
+            self._news.set()
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _is_camera_status(self, message: Message) -> bool:
+        """Return whether a message is a camera's status; clear what a camera left that went."""
+        try:
+            topic = parse_topic(self._topics, message.topic)
+        except TopicError:
+            return False
+        if topic.kind is not Kind.CAMERA_STATUS:
+            return False
+        if topic.id not in self._cameras and message.payload:
+            logger.info("camera %s is no longer in the settings: its topics are cleared", topic.id)
+            self._clear(
+                leaf(topic.id)
+                for leaf in (
+                    self._topics.result,
+                    self._topics.image,
+                    self._topics.camera_health,
+                    self._topics.camera_state,
+                    self._topics.camera_settings,
+                    # The last one: while it stands, the next start finds the others.
+                    self._topics.camera_status,
+                )
+            )
+        return True
+
+    def _clear(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            self._retained.forget(topic)
+            self._leftovers[topic] = None
+        self._news.set()
 
     def _seat(self, member: Member) -> Seat | None:
         state = member.state

@@ -119,7 +119,10 @@ class Camera:
         self._rng = rng
         self._retry = retry or endless(settings)
         self._on_change = on_change
-        self._stop = threading.Event()
+        self._stop = threading.Event()  # for good
+        self._on = threading.Event()
+        self._on.set()
+        self._leave = threading.Event()  # the source that is open: stopped or switched off
         self._mailbox = Mailbox()
         self._attention: Attention | None = None
 
@@ -138,6 +141,14 @@ class Camera:
         if self._mailbox.put(payload):
             self._count_replaced()
 
+    def switch(self, on: bool) -> None:
+        """Take pictures, or close the source and let it be; a recording begins anew after it."""
+        if on:
+            self._on.set()
+        else:
+            self._on.clear()
+            self._leave.set()
+
     async def captures(self) -> AsyncIterator[Capture]:
         """Yield the newest picture each time there is one; end when the source has ended.
 
@@ -154,6 +165,7 @@ class Camera:
                 yield capture
         finally:
             self._stop.set()
+            self._leave.set()
             await inbox.wait_closed(STOP_TIMEOUT_S)
 
     def _run(self, inbox: "_Inbox") -> None:
@@ -166,10 +178,12 @@ class Camera:
 
     def _take_all(self, inbox: "_Inbox") -> None:
         attempt = 0
-        while not self._stop.is_set():
+        while self._wait_until_on(inbox):
             taken_before = self.counts.taken
             try:
                 self._take(inbox)
+                if self._leave.is_set() and not self._stop.is_set():
+                    continue  # switched off, and perhaps on again
                 if self._stop.is_set() or not self.settings.is_live:
                     self._set_available(inbox, False, None)
                     return
@@ -184,7 +198,24 @@ class Camera:
                 attempt = 1 if self.counts.taken > taken_before else attempt + 1
                 self._set_available(inbox, False, exc)
                 wait_s = backoff_s(attempt, self._rng)
-            self._stop.wait(wait_s)
+            self._leave.wait(wait_s)
+
+    def _wait_until_on(self, inbox: "_Inbox") -> bool:
+        """Wait while the camera is switched off; return whether it is to go on at all."""
+        if not self._on.is_set() and not self._stop.is_set():
+            self._attention = None  # the place may look different when it is back
+            self._set_available(inbox, False, None)
+            self.trouble = "switched off"
+            inbox.call(self._on_change)
+            while not self._on.wait(STOP_TIMEOUT_S / 4) and not self._stop.is_set():
+                pass
+            self.trouble = ""
+        if not self._stop.is_set():
+            self._leave.clear()
+        # It may have been switched or stopped again meanwhile.
+        if self._stop.is_set() or not self._on.is_set():
+            self._leave.set()
+        return not self._stop.is_set()
 
     def _take(self, inbox: "_Inbox") -> None:
         pacer = Pacer(self.settings.fps)
@@ -194,13 +225,13 @@ class Camera:
             attention.side(self._side),
             on_skip=self._count_unreadable,
             on_open=lambda: self._set_available(inbox, True, None),
-            wait=self._stop.wait,
+            wait=self._leave.wait,
         )
         for shot in shots(self.settings, taking, self._mailbox):
             capture_s = time.monotonic()
             if shot.media_s is not None:
-                self._stop.wait(pacer.wait_s(shot.media_s, capture_s))
-            if self._stop.is_set():
+                self._leave.wait(pacer.wait_s(shot.media_s, capture_s))
+            if self._leave.is_set():
                 return
             encode_s = time.monotonic()
             if shot.media_s is None:
@@ -220,7 +251,7 @@ class Camera:
             if shot.media_s is None:
                 inbox.put(capture, self._count_replaced)
             else:
-                inbox.put_in_turn(capture, self._stop)
+                inbox.put_in_turn(capture, self._leave)
                 now_s = time.monotonic()
                 self._rest(busy_s=capture_s - began_s + now_s - encode_s)
             began_s = time.monotonic()
@@ -231,7 +262,7 @@ class Camera:
         Preparing it at once would compete with the answers to this one: measured on two busy
         cores, that cost every result 2 ms.
         """
-        self._stop.wait(max(0.0, 1 / self.settings.fps - 2 * busy_s))
+        self._leave.wait(max(0.0, 1 / self.settings.fps - 2 * busy_s))
 
     def _capture(self, glance: Glance, captured_s: float, captured_at: datetime) -> Capture:
         picture = square(glance.picture, self._side, self.settings.fit)

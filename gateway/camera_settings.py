@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from broker.payloads import DEADLINE_LIMITS_MS
 from broker.topics import check_topic_filter
 from gateway.regions import covered
 
@@ -105,6 +106,9 @@ class LabelStateSettings(Settings):
     hold_s: _Hold | None = None
 
 
+_Label = Annotated[str, Field(min_length=1, max_length=128)]
+
+
 class StateSettings(Settings):
     """When a camera's steady state follows its results.
 
@@ -184,6 +188,9 @@ class CameraSettings(Settings):
         motion: which frames are worth sending, and which part of them.
         quorum: with fewer answers than this a result is `unsure`.
         state: when the steady state follows the results.
+        watch: the labels that Home Assistant gets a binary sensor and a trigger for; None for
+            what homes watch for, as far as the pack knows it.
+        image: whether the pictures that results are about are published, one a second at most.
     """
 
     kind: Annotated[Kind, Field(examples=["snapshot"])] = "auto"
@@ -196,7 +203,9 @@ class CameraSettings(Settings):
     silent_after_s: Annotated[float, Field(gt=0, le=604_800, examples=[60])] | None = None
     name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     fps: Annotated[float, Field(gt=0, le=60, examples=[2])] = 1.0
-    deadline_ms: Annotated[int, Field(ge=10, le=60_000, examples=[500])] = 500
+    deadline_ms: Annotated[
+        int, Field(ge=DEADLINE_LIMITS_MS[0], le=DEADLINE_LIMITS_MS[1], examples=[500])
+    ] = 500
     min_confidence: Annotated[float, Field(ge=0, le=1, examples=[0.5])] = 0.5
     decide_early: Annotated[bool, Field(examples=[False])] = True
     loop: Annotated[bool, Field(examples=[True])] = False
@@ -206,6 +215,8 @@ class CameraSettings(Settings):
     motion: Annotated[MotionSettings, BeforeValidator(_on_or_off)] = MotionSettings()
     quorum: Annotated[int, Field(ge=1, le=1000, examples=[2])] = 1
     state: StateSettings = StateSettings()
+    watch: Annotated[list[_Label], Field(max_length=64, examples=["[person, cat]"])] | None = None
+    image: Annotated[bool, Field(examples=[True])] = False
 
     @property
     def is_url(self) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import logging
 import random
 import signal
@@ -14,6 +15,7 @@ from broker.errors import AuthenticationError, BrokerSettingsError
 from broker.session import BrokerSettings
 from gateway.errors import DemoError, SettingsError
 from gateway.gateway import Gateway
+from gateway.overrides import in_effect, read_overrides
 from gateway.settings import GatewaySettings, check_labels, effective_yaml, load_settings
 from models.errors import PackError
 from models.pack import Pack, load_pack
@@ -199,7 +201,12 @@ def _check(options: argparse.Namespace) -> int:
     print(effective_yaml(settings), end="")
     variants = ", ".join(entry.name for entry in pack.manifest.variants)
     print(f"# pack {pack.name} {pack.manifest.version}: {len(pack.labels)} labels, {variants}")
+    overrides = read_overrides(settings.state_file)
     for name, camera in settings.cameras.items():
+        effective = in_effect(name, camera, overrides.of(name))
+        for setting in effective.overridden:
+            value = json.dumps(getattr(effective, setting))
+            print(f"# cameras.{name}.{setting} is {value} by a command, until that is undone")
         on_disk = camera.is_path or camera.is_device
         if on_disk and not Path(camera.source).exists():
             print(
@@ -244,6 +251,7 @@ def _run(options: argparse.Namespace) -> int:
         pack,
         rng=random.SystemRandom(),
         retry=not options.exit_when_done,
+        state_file=settings.state_file,
         on_ready=lambda: print(_ready_line(settings, pack), flush=True),
     )
     code = run_until_signal(lambda: _serve(gateway, options))

@@ -205,6 +205,7 @@ def _configuration(settings: DemoSettings, port: int, directory: Path) -> dict[s
         "broker": f"mqtt://127.0.0.1:{port}",
         "cameras": {CAMERA: camera},
         "homeassistant": {"discovery": "off"},
+        "state_dir": str(directory),
     }
 
 

@@ -1,48 +1,25 @@
-"""What Home Assistant is told so that it shows the cameras: MQTT discovery, component form.
+"""Devices and entities as messages of Home Assistant's MQTT discovery, in either of its forms.
 
-Each entity has a retained configuration of its own, a form that every version understands. One
-device stands for the gateway and one for each camera, hung below it.
-
-A camera's sensors are available only while all of this holds: the gateway is there (its last
-will says when it is not), the camera's source gives pictures, and somebody answered its last
-frame. The last needs a rule of its own: a text sensor takes the word "None" for a label
-in Home Assistant before 2024.10 and ignores an empty one in every version, so without it a
-`no_answer` would leave the last label standing, as if that were still seen.
+The component form has one retained configuration for each entity and is understood by every
+version. The device form has one for each device, and is understood from 2024.11 on. An entity's
+unique id is the same in both, so that moving from one to the other keeps it.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final, Literal
 
-from broker.payloads import OFFLINE, ONLINE
 from broker.topics import Topics
+from gateway.entities import Config, Device, Entity, unique_id
 
-# What the label sensor shows for a guess below the camera's min_confidence; the guess itself is
-# in its attributes, where no automation on the state finds it.
-UNSURE = "unsure"
+Form = Literal["component", "device"]
 
-_ANSWERED_TEMPLATE = (
-    "{{ 'offline' if value_json.status == 'no_answer' else 'online' }}"  # ONLINE, OFFLINE
-)
-_LABEL_TEMPLATE = (
-    "{% if value_json.status == 'answered' %}{{ value_json.label[:255] }}"
-    "{% elif value_json.status == 'unsure' %}" + UNSURE + "{% else %}None{% endif %}"
-)
-_CONFIDENCE_TEMPLATE = (
-    "{% if value_json.confidence is number %}{{ (value_json.confidence * 100) | round(1) }}"
-    "{% else %}None{% endif %}"
-)
+# To a topic of the old form: its entities are about to be announced in the other one.
+MIGRATE: Final = b'{"migrate_discovery":true}'
 
-Config = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """A camera as Home Assistant is to show it."""
-
-    id: str
-    name: str | None = None
+# Home Assistant identifies a trigger by what it listens to, and gives it no entity.
+_WITHOUT_ENTITY = frozenset({"device_automation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,110 +32,132 @@ class Announcement:
     @property
     def payload(self) -> bytes:
         """The configuration as JSON."""
-        return json.dumps(self.config, separators=(",", ":")).encode()
+        return json.dumps(self.config, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A discovery message of this gateway as it stands on the broker.
+
+    Attributes:
+        payload: as it is.
+        device: the identifier of the device it is about.
+        unique_id: of its entity; None for a trigger and in the device form.
+        components: the platforms by key, in the device form; None in the component form.
+    """
+
+    payload: bytes
+    device: str
+    unique_id: str | None = None
+    components: Mapping[str, str] | None = None
+
+    @property
+    def form(self) -> Form:
+        """The form it has."""
+        return "component" if self.components is None else "device"
 
 
 def announcements(
-    topics: Topics, cameras: Iterable[Announced], *, discovery_prefix: str, version: str
+    topics: Topics,
+    devices: Iterable[Device],
+    *,
+    form: Form,
+    discovery_prefix: str,
+    version: str,
 ) -> list[Announcement]:
-    """Return what to publish, the gateway's entity first because the cameras refer to it.
+    """Return what to publish, in the devices' order.
 
     Args:
         topics: the gateway's.
-        cameras: all of them.
+        devices: the gateway's own first, because the others refer to it.
+        form: of the messages.
         discovery_prefix: Home Assistant's, `homeassistant` unless changed there.
         version: of this software.
     """
     node_id = f"{topics.prefix}-{topics.gateway}"
     origin = {"name": "idlesight", "sw_version": version}
-    found = [
-        Announcement(
-            f"{discovery_prefix}/binary_sensor/{node_id}/gateway/config",
-            _gateway_config(topics, version) | {"origin": origin},
-        )
-    ]
-    for camera in cameras:
-        for part, config in (
-            ("label", _label_config(topics, camera)),
-            ("confidence", _confidence_config(topics, camera)),
-        ):
+    found: list[Announcement] = []
+    for device in devices:
+        info = {"identifiers": [unique_id(topics, *device.path)]} | device.info
+        configs = {one.key: _config(topics, device, one) for one in device.entities}
+        if form == "device":
+            components = {
+                one.key: {"p": one.component} | configs[one.key] for one in device.entities
+            }
             found.append(
                 Announcement(
-                    f"{discovery_prefix}/sensor/{node_id}/{camera.id}_{part}/config",
-                    config | {"origin": origin},
+                    f"{discovery_prefix}/device/{node_id}-{device.topic_id}/config",
+                    {"dev": info, "o": origin, "cmps": components},
+                )
+            )
+            continue
+        kind, _, own_id = device.topic_id.partition("-")
+        for one in device.entities:
+            object_id = "-".join(part for part in (kind, one.key, own_id) if part)
+            found.append(
+                Announcement(
+                    f"{discovery_prefix}/{one.component}/{node_id}/{object_id}/config",
+                    configs[one.key] | {"device": info, "origin": origin},
                 )
             )
     return found
 
 
-def _unique_id(topics: Topics, *parts: str) -> str:
-    # A dot is in no id, so that two different entities never get the same one.
-    return ".".join((topics.prefix, topics.gateway, *parts))
+def topic_filters(topics: Topics, discovery_prefix: str) -> list[str]:
+    """Return filters for every topic that this gateway may have announced something on."""
+    return [
+        f"{discovery_prefix}/+/{topics.prefix}-{topics.gateway}/+/config",
+        f"{discovery_prefix}/device/+/config",
+    ]
 
 
-def _gateway_config(topics: Topics, version: str) -> Config:
-    return {
-        "name": "Connection",
-        "unique_id": _unique_id(topics, "gateway"),
-        "state_topic": topics.status,
-        "payload_on": ONLINE,
-        "payload_off": OFFLINE,
-        "device_class": "connectivity",
-        "entity_category": "diagnostic",
-        "qos": 1,
-        "device": {
-            "identifiers": [_unique_id(topics)],
-            "name": f"idlesight {topics.gateway}",
-            "manufacturer": "idlesight",
-            "model": "Gateway",
-            "sw_version": version,
-        },
+def read_standing(topics: Topics, payload: bytes) -> Standing | None:
+    """Return a discovery message if it is about this gateway's devices.
+
+    What it says decides, not its topic: there a gateway's id may be the beginning of another's.
+    """
+    try:
+        config = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(config, dict):
+        return None
+    device = config.get("device", config.get("dev"))
+    identifiers = device.get("identifiers") if isinstance(device, dict) else None
+    if not (isinstance(identifiers, list) and identifiers and isinstance(identifiers[0], str)):
+        return None
+    own = unique_id(topics)
+    if identifiers[0] != own and not identifiers[0].startswith(f"{own}."):
+        return None
+    components = config.get("cmps")
+    if isinstance(components, dict):
+        platforms = {
+            str(key): str(one.get("p")) for key, one in components.items() if isinstance(one, dict)
+        }
+        return Standing(payload, identifiers[0], components=platforms)
+    uid = config.get("unique_id")
+    return Standing(payload, identifiers[0], uid if isinstance(uid, str) else None)
+
+
+def without(wanted: bytes, gone: Mapping[str, str]) -> bytes:
+    """Return a message of the device form that also takes away components it no longer has.
+
+    Args:
+        wanted: the message as it is to stand.
+        gone: the platforms of those components by their keys.
+    """
+    config = json.loads(wanted)
+    config["cmps"] |= {key: {"p": platform} for key, platform in gone.items()}
+    return json.dumps(config, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _config(topics: Topics, device: Device, entity: Entity) -> Config:
+    if entity.component in _WITHOUT_ENTITY:
+        return entity.config
+    entity_id = f"{device.entity_id}_{entity.key}"
+    return entity.config | {
+        "unique_id": unique_id(topics, *device.path, entity.key),
+        # The first until 2026.4, the second from 2025.10 on; who does not know one ignores it.
+        "object_id": entity_id,
+        "default_entity_id": f"{entity.component}.{entity_id}",
     }
-
-
-def _label_config(topics: Topics, camera: Announced) -> Config:
-    return _camera_config(topics, camera, "label") | {
-        "name": "Label",
-        "icon": "mdi:eye-outline",
-        "value_template": _LABEL_TEMPLATE,
-        "json_attributes_topic": topics.result(camera.id),
-    }
-
-
-def _confidence_config(topics: Topics, camera: Announced) -> Config:
-    return _camera_config(topics, camera, "confidence") | {
-        "name": "Confidence",
-        "icon": "mdi:gauge",
-        "value_template": _CONFIDENCE_TEMPLATE,
-        "unit_of_measurement": "%",
-        "state_class": "measurement",
-        "suggested_display_precision": 0,
-    }
-
-
-def _camera_config(topics: Topics, camera: Announced, part: str) -> Config:
-    result = topics.result(camera.id)
-    return {
-        "unique_id": _unique_id(topics, camera.id, part),
-        "state_topic": result,
-        "qos": 1,
-        "availability_mode": "all",
-        "availability": [
-            {"topic": topics.status},
-            {"topic": topics.camera_status(camera.id)},
-            {"topic": result, "value_template": _ANSWERED_TEMPLATE},
-        ],
-        "device": {
-            "identifiers": [_unique_id(topics, camera.id)],
-            "name": camera.name or _in_words(camera.id),
-            "manufacturer": "idlesight",
-            "model": "Camera",
-            "via_device": _unique_id(topics),
-        },
-    }
-
-
-def _in_words(camera: str) -> str:
-    words = camera.replace("_", " ").replace("-", " ").split()
-    text = " ".join(words) or camera
-    return text[0].upper() + text[1:]

@@ -3,6 +3,7 @@
 GatewayError
 ├── SettingsError          the settings file cannot be used
 ├── DemoError              a part of the demo did not start or ended by itself
+├── StateFileError         what a command has set cannot be kept on the disk
 ├── PictureError           bytes that are no usable picture: count them and drop them
 └── SourceError            a camera's source gives no pictures
     ├── SourceOpenError    it cannot be opened, or holds nothing that can be read
@@ -22,6 +23,10 @@ class SettingsError(GatewayError):
 
 class DemoError(GatewayError):
     """A part of the demo did not start or ended by itself."""
+
+
+class StateFileError(GatewayError):
+    """What a command has set cannot be kept on the disk."""
 
 
 class PictureError(GatewayError):

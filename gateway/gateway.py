@@ -11,18 +11,22 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 from broker.codecs import FrameMessage, decode_prediction, encode_frame
 from broker.errors import NotConnectedError, PayloadError, TopicError
 from broker.payloads import OFFLINE, ONLINE, NodeState, Result, dump, parse
 from broker.session import Message, Session, Will
-from broker.topics import Kind, Topics, matches
+from broker.topics import Kind, Topics
 from broker.topics import parse as parse_topic
 from gateway.announcer import Announcer
 from gateway.camera import Camera, Capture
 from gateway.collector import Collector, Decision, Drop, Ticket, Voter
+from gateway.control import Control
+from gateway.deliveries import Deliveries
 from gateway.health import Health
+from gateway.images import Images
 from gateway.link import Link
 from gateway.outbox import Outbox
 from gateway.results import build_result
@@ -38,6 +42,8 @@ logger = logging.getLogger(__name__)
 SETTLE_TIMEOUT_S = 5.0
 
 _U32 = 1 << 32
+
+_COMMANDS = (Kind.CAMERA_SET, Kind.GATEWAY_SET)
 
 
 class Gateway:
@@ -60,6 +66,7 @@ class Gateway:
         rng: random.Random,
         link: Callable[..., Link] = Session,
         retry: bool = True,
+        state_file: Path | None = None,
         on_ready: Callable[[], None] = lambda: None,
         on_result: Callable[[Result], None] = lambda _: None,
     ) -> None:
@@ -71,6 +78,7 @@ class Gateway:
             rng: for the session's number and for jitter.
             link: makes the session with the broker; takes what `Session` takes.
             retry: whether a file or directory that cannot be read is tried again.
+            state_file: where commands to the cameras outlive a restart; None for nowhere.
             on_ready: called once, when the broker is reached for the first time.
             on_result: called with each result, before it is published; must not block.
         """
@@ -102,16 +110,24 @@ class Gateway:
         self._model_ids = {
             file.sha256: file.model_id for entry in pack.manifest.variants for file in entry.files
         }
-        self._mqtt_cameras = [one for one in self.cameras.values() if one.settings.kind == "mqtt"]
+        self._deliveries = Deliveries(self.cameras.values(), self._count)
         self._tally = Tally()
         self._topics = Topics(settings.gateway, settings.prefix)
-        self._birth_topic = f"{settings.homeassistant.prefix}/status"
         self._announcer = Announcer(settings, self._topics, pack)
+        self._control = Control(
+            settings.cameras,
+            self.cameras,
+            self._topics,
+            self._announcer,
+            state_file=state_file,
+            complain=self._complain,
+        )
         self._health = Health(self.cameras, self._topics, self._announcer)
         self._link = self._make_link(link)
         self._outbox = Outbox(
             self._link, self._announcer, spawn=self._spawn, complain=self._complain
         )
+        self._images = Images(settings.cameras, self._topics, self._outbox.image)
         self._states = States(
             settings, self._topics, self.session, self._announcer, self._outbox.event
         )
@@ -120,6 +136,8 @@ class Gateway:
             Kind.NODE_STATUS: self._on_node_status,
             Kind.NODE_STATE: self._on_node_state,
             Kind.MODEL_PART: self._announcer.shelf.receive,
+            Kind.CAMERA_SET: self._control.receive,
+            Kind.GATEWAY_SET: self._announcer.receive,
         }
         self._on_ready = on_ready
         self._on_result = on_result
@@ -176,22 +194,24 @@ class Gateway:
     async def _watch(self, camera: Camera) -> None:
         async for capture in camera.captures():
             await self._publish_frame(camera, capture)
-        if camera.failed:
-            return
-        logger.info("camera %s has ended after %d pictures", camera.name, camera.counts.taken)
+        if not camera.failed:
+            logger.info("camera %s has ended after %d pictures", camera.name, camera.counts.taken)
 
     async def _publish_frame(self, camera: Camera, capture: Capture) -> None:
         if not self._link.connected:
             self._count("frames.unpublished")
             return
+        effective = self._control.of(camera.name)
+        if not effective.enabled:  # taken before it was switched off
+            self._count("frames.switched_off")
+            return
         self._frame = (self._frame + 1) % _U32
-        deadline_ms = camera.settings.deadline_ms
         ticket = Ticket(
             frame=self._frame,
             camera=camera.name,
             captured_at=capture.captured_at,
-            deadline_ms=deadline_ms,
-            min_confidence=camera.settings.min_confidence,
+            deadline_ms=effective.deadline_ms,
+            min_confidence=effective.min_confidence,
             decide_early=camera.settings.decide_early,
             region=capture.region,
             quorum=camera.settings.quorum,
@@ -203,11 +223,12 @@ class Gateway:
             for node, sha256 in self.roster.models.items()
             if sha256 is None or sha256 in self._model_ids
         }
-        message = encode_frame(FrameMessage(self.session, ticket.frame, deadline_ms, capture.jpeg))
+        frame = FrameMessage(self.session, ticket.frame, ticket.deadline_ms, capture.jpeg)
+        self._images.keep(camera.name, ticket.frame, capture.jpeg)
         # It waits from now on: a node may answer before publish returns.
         self._decide_all(self.collector.open(ticket, expected, self._now_s()))
         try:
-            await self._link.publish(self._topics.frames(camera.name), message)
+            await self._link.publish(self._topics.frames(camera.name), encode_frame(frame))
         except NotConnectedError as exc:
             self.collector.abandon(ticket.frame)
             self._frame_ended.set()
@@ -218,10 +239,7 @@ class Gateway:
     # Answers in
 
     def _on_message(self, message: Message) -> None:
-        if message.topic == self._birth_topic:
-            self._on_birth(message.payload)
-            return
-        if self._is_picture(message):
+        if self._announcer.hear(message) or self._deliveries.hear(message):
             return
         try:
             topic = parse_topic(self._topics, message.topic)
@@ -232,20 +250,13 @@ class Gateway:
         if handler is None:
             self._count("dropped.topic")
             return
+        if message.retain and topic.kind in _COMMANDS:  # of unknown age: nobody asks for it now
+            self._count(f"dropped.{topic.kind}.retained")
+            return
         try:
             handler(topic.id, message.payload)
         except PayloadError as exc:
             self._complain(f"dropped.{topic.kind}.malformed", f"{topic.id}: {exc}")
-
-    def _is_picture(self, message: Message) -> bool:
-        """Hand a picture to the cameras that it is for; return whether it is one."""
-        cameras = [one for one in self._mqtt_cameras if matches(one.settings.source, message.topic)]
-        for camera in cameras:
-            if message.retain:  # of unknown age: it stood there before the gateway came
-                self._count("dropped.picture.retained")
-            else:
-                camera.deliver(message.payload)
-        return bool(cameras)
 
     def _on_prediction(self, node: str, payload: bytes) -> None:
         message = decode_prediction(payload)
@@ -268,6 +279,7 @@ class Gateway:
         online = payload == ONLINE.encode()
         if not payload:
             self.roster.remove(node)
+            self._announcer.forget_node(node)
         elif not self.roster.set_online(node, online):
             self._complain("dropped.node_status.too_many_nodes", f"no room for {node}")
             return
@@ -299,10 +311,9 @@ class Gateway:
     def _decide(self, decision: Decision) -> None:
         camera = decision.ticket.camera
         result = build_result(decision, self.pack.labels, pack=self.pack.name)
-        topic = self._topics.result(camera)
-        payload = dump(result)
         self._count(f"results.{result.status}")
-        self._outbox.result(topic, payload)
+        self._outbox.result(self._topics.result(camera), dump(result))
+        self._images.decided(camera, result.frame, self._now_s())
         self._frame_ended.set()
         self._on_result(result)
         self._states.receive(result)
@@ -333,19 +344,16 @@ class Gateway:
         for member in self.roster:
             member.online = False
         await self._link.publish(self._topics.status, ONLINE, qos=1, retain=True)
+        self._announcer.want_nodes(self.roster)
         self._announcer.connected()
         self._ready.set()
-
-    def _on_birth(self, payload: bytes) -> None:
-        if payload == ONLINE.encode():
-            logger.info("Home Assistant has started: everything is announced again")
-            self._announcer.announce_again(results=True)
 
     def _on_camera_change(self) -> None:
         self._health.look(time.monotonic())
 
     def _on_roster_change(self) -> None:
         self._announcer.want_assignments(self.roster)
+        self._announcer.want_nodes(self.roster)
         self._roster_changed.set()
 
     # Small things
@@ -358,10 +366,11 @@ class Gateway:
             (self._topics.all_node_states, 1),
             (self._topics.all_predictions, 0),
             (self._topics.all_first_model_parts, 1),
-            *((camera.settings.source, 0) for camera in self._mqtt_cameras),
+            (self._topics.all_camera_sets, 1),
+            (self._topics.gateway_set, 1),
+            *self._announcer.subscriptions,
+            *self._deliveries.subscriptions,
         ]
-        if self.settings.homeassistant.discovery != "off":
-            subscriptions.append((self._birth_topic, 1))
         return link(
             self.settings.broker,
             client_id=f"{self.settings.prefix}-gateway-{self.settings.gateway}",

@@ -64,6 +64,13 @@ class Outbox:
         else:
             self._complain("events.unsent", "the broker does not keep up")
 
+    def image(self, topic: str, payload: bytes) -> None:
+        """Publish a picture now or never: another one follows."""
+        if len(self._underway) < MAX_UNDERWAY:
+            self._send(self._publish_image(topic, payload), f"picture on {topic}")
+        else:
+            self._complain("images.unsent", "the broker does not keep up")
+
     async def settle(self, timeout_s: float) -> None:
         """Wait until everything is acknowledged, or no longer than that."""
         if self._underway:
@@ -86,3 +93,9 @@ class Outbox:
             await self._link.publish(topic, payload, qos=1)
         except NotConnectedError as exc:
             self._complain("events.unsent", exc)
+
+    async def _publish_image(self, topic: str, payload: bytes) -> None:
+        try:
+            await self._link.publish(topic, payload, retain=True)
+        except NotConnectedError as exc:
+            self._complain("images.unsent", exc)

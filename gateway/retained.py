@@ -16,6 +16,11 @@ class Retained:
         """Ask for a payload to stand on a topic, instead of what was asked for before."""
         self._wanted[topic] = payload
 
+    def forget(self, topic: str) -> None:
+        """Ask for nothing any more; what stands there stays."""
+        self._wanted.pop(topic, None)
+        self._sent.pop(topic, None)
+
     def wanted(self, topic: str) -> bytes:
         """Return what is to stand on a topic.
 
@@ -24,13 +29,17 @@ class Retained:
         """
         return self._wanted[topic]
 
+    def __contains__(self, topic: str) -> bool:
+        return topic in self._wanted
+
     def pending(self) -> list[str]:
         """Return the topics that are not as wanted, in the order they were first asked for."""
         return [topic for topic, want in self._wanted.items() if self._sent.get(topic) != want]
 
     def sent(self, topic: str, payload: bytes) -> None:
         """Note that the broker has taken a payload."""
-        self._sent[topic] = payload
+        if topic in self._wanted:  # else it was forgotten meanwhile, and will be cleared
+            self._sent[topic] = payload
 
     def doubt(self, topic: str) -> None:
         """Note that the broker may not have what was published there."""

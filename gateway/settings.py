@@ -5,6 +5,7 @@ with it and what to do.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,12 +58,13 @@ class HomeAssistantSettings(Settings):
     """How Home Assistant learns of the cameras.
 
     Attributes:
-        discovery: `component` announces each entity by itself, which every version understands.
+        discovery: `component` announces each entity by itself, which every version understands;
+            `device` all of a device's together, from Home Assistant 2024.11 on.
         prefix: Home Assistant's own discovery prefix.
     """
 
     discovery: Annotated[
-        Literal["component", "off"],
+        Literal["component", "device", "off"],
         BeforeValidator(_off_is_a_word),
         Field(examples=["component"]),
     ] = "component"
@@ -87,6 +89,7 @@ class GatewaySettings(Settings):
         send_models: whether nodes whose packs lack a model get it over the broker.
         cameras: by id, which is a part of the camera's topics.
         homeassistant: how Home Assistant learns of the cameras.
+        state_dir: where what was set by commands outlives a restart; None for the user's own.
     """
 
     gateway: Id = "home"
@@ -103,6 +106,13 @@ class GatewaySettings(Settings):
         Field(min_length=1, max_length=256, examples=["{porch: {source: ./pictures}}"]),
     ]
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
+    state_dir: Path | None = None
+
+    @property
+    def state_file(self) -> Path:
+        """Where this gateway keeps what was set by commands."""
+        # A dot is in no id: two gateways never share a file.
+        return (self.state_dir or default_state_dir()) / f"{self.prefix}.{self.gateway}.json"
 
     @field_validator("broker")
     @classmethod
@@ -122,6 +132,12 @@ class GatewaySettings(Settings):
                 )
         return self
 
+    @field_validator("state_dir")
+    @classmethod
+    def _resolve_state_dir(cls, folder: Path | None, info: ValidationInfo) -> Path | None:
+        base: Path = (info.context or {}).get("directory", Path())
+        return None if folder is None else base / folder.expanduser()
+
     @field_validator("pack")
     @classmethod
     def _resolve_pack(cls, pack: Path | None, info: ValidationInfo) -> Path | None:
@@ -130,6 +146,20 @@ class GatewaySettings(Settings):
         base: Path = (info.context or {}).get("directory", Path())
         beside = base / pack.expanduser()
         return pack if str(pack) in shipped_packs() and not beside.exists() else beside
+
+
+def default_state_dir() -> Path:
+    """Return where this user's programs keep their state, or what systemd gave this service."""
+    given = os.environ.get("STATE_DIRECTORY")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_STATE_HOME")
+    if base:
+        return Path(base) / "idlesight"
+    try:
+        return Path.home() / ".local" / "state" / "idlesight"
+    except RuntimeError:  # a service's user may have no home
+        return Path("/var/lib/idlesight")
 
 
 def load_settings(file: Path) -> GatewaySettings:
@@ -154,10 +184,12 @@ def check_labels(settings: GatewaySettings, labels: Sequence[str], pack: str) ->
         SettingsError: one sentence: the first such setting, and what was meant perhaps.
     """
     for name, camera in settings.cameras.items():
-        for label in camera.state.labels:
+        places = {f"state.labels.{label}": label for label in camera.state.labels}
+        places |= {f"watch.{label}": label for label in camera.watch or ()}
+        for place, label in places.items():
             if label not in labels:
                 raise SettingsError(
-                    f"cameras.{name}.state.labels.{label}: pack {pack} has no such label; "
+                    f"cameras.{name}.{place}: pack {pack} has no such label; "
                     f"{_proposal(label, labels)}"
                 )
 

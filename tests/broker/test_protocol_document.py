@@ -33,9 +33,13 @@ from broker.model_parts import (
 from broker.payloads import (
     MAX_JSON_BYTES,
     Assignment,
+    CameraCommand,
     CameraEvent,
     CameraHealth,
+    CameraSettingsInEffect,
     CameraState,
+    GatewayCommand,
+    GatewayState,
     ModelDescription,
     NodeCommand,
     NodeState,
@@ -149,6 +153,10 @@ def test_example_event_is_one() -> None:
         CameraHealth,
         CameraState,
         CameraEvent,
+        CameraCommand,
+        CameraSettingsInEffect,
+        GatewayCommand,
+        GatewayState,
     ],
 )
 def test_every_json_field_is_documented(model: type[BaseModel]) -> None:
@@ -174,6 +182,9 @@ def test_every_topic_is_documented() -> None:
         (topics.camera_state("X"), "cameras/<camera>/state"),
         (topics.camera_event("X"), "cameras/<camera>/event"),
         (topics.camera_set("X"), "cameras/<camera>/set"),
+        (topics.camera_settings("X"), "cameras/<camera>/settings"),
+        (topics.gateway_state, "state"),
+        (topics.gateway_set, "set"),
     ]:
         assert topic == "idlesight/GW/" + re.sub("<.*?>", "X", shown.replace("<part>", "7"))
         assert f"| `{shown}` |" in DOCUMENT

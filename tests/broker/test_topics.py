@@ -65,6 +65,13 @@ EXPECTED = [
         Parsed(Kind.CAMERA_SET, "porch"),
     ),
     (
+        TOPICS.camera_settings("porch"),
+        "idlesight/home/cameras/porch/settings",
+        Parsed(Kind.CAMERA_SETTINGS, "porch"),
+    ),
+    (TOPICS.gateway_state, "idlesight/home/state", Parsed(Kind.GATEWAY_STATE, "home")),
+    (TOPICS.gateway_set, "idlesight/home/set", Parsed(Kind.GATEWAY_SET, "home")),
+    (
         TOPICS.model_part(SHA, 12),
         f"idlesight/home/models/{SHA}/12",
         Parsed(Kind.MODEL_PART, SHA, 12),
@@ -82,6 +89,7 @@ def test_filters_cover_their_topics() -> None:
     assert TOPICS.all_predictions == TOPICS.predictions("X").replace("X", "+")
     assert TOPICS.all_node_status == "idlesight/home/nodes/+/status"
     assert TOPICS.all_node_states == "idlesight/home/nodes/+/state"
+    assert TOPICS.all_camera_status == "idlesight/home/cameras/+/status"
     assert TOPICS.all_camera_sets == "idlesight/home/cameras/+/set"
     assert TOPICS.all_frames == "idlesight/home/frames/+"
     assert TOPICS.all_results == "idlesight/home/cameras/+/result"

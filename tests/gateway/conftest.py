@@ -233,8 +233,12 @@ class House:
             Image.new("RGB", (64, 48), shade).save(folder / f"{number:03}.png")
         return str(folder)
 
-    def gateway(self, cameras: dict[str, Any], **options: Any) -> Gateway:
-        settings = GatewaySettings.model_validate({"cameras": cameras})
+    def gateway(
+        self, cameras: dict[str, Any], *, discovery: str = "component", **options: Any
+    ) -> Gateway:
+        settings = GatewaySettings.model_validate(
+            {"cameras": cameras, "homeassistant": {"discovery": discovery}}
+        )
         settings = settings.model_copy(update={"broker": self.broker})
         return Gateway(settings, self.pack, rng=random.Random(1), link=self.link, **options)
 
@@ -254,7 +258,7 @@ class House:
         """Collect every result from now on."""
 
         def on_message(message: Message) -> None:
-            if message.retain:
+            if message.retain or not message.payload:  # of before, or cleared
                 return
             self.result_messages.append(message)
             result = parse(Result, message.payload)

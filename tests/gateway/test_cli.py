@@ -10,6 +10,8 @@ import yaml
 from PIL import Image
 
 from gateway.cli import main
+from gateway.overrides import CameraOverride, Overrides, write_overrides
+from gateway.settings import load_settings
 from models.pack import Pack
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,23 @@ def test_check_prints_the_settings_in_effect(
     assert settings["cameras"]["porch"]["min_confidence"] == 0.5
     assert "# pack tiny 1: 10 labels, V1, V2, V3" in shown.out
     assert shown.err == ""
+
+
+def test_check_says_what_commands_have_set(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    (camera,) = load_settings(config).cameras
+    override = CameraOverride(enabled=False, deadline_ms=321)
+    write_overrides(load_settings(config).state_file, Overrides(cameras={camera: override}))
+    assert main(["check", "--config", str(config)]) == 0
+    output = capsys.readouterr().out
+    assert f"# cameras.{camera}.enabled is false by a command" in output
+    assert f"# cameras.{camera}.deadline_ms is 321 by a command" in output
+    assert "min_confidence is" not in output
 
 
 def test_check_masks_passwords(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

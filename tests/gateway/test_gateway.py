@@ -2,7 +2,6 @@ import asyncio
 import base64
 import io
 import json
-import random
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -20,7 +19,6 @@ from broker.errors import AuthenticationError
 from broker.payloads import CameraEvent, CameraHealth, CameraState, parse
 from broker.session import Message
 from gateway.announcer import version
-from gateway.gateway import Gateway
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import House, Memory
@@ -252,7 +250,7 @@ async def test_frames_go_on_after_the_broker_was_away(
         "idlesight/home/status",
         "idlesight/home/cameras/porch/status",
         "idlesight/home/nodes/a/assignment",
-        "homeassistant/sensor/idlesight-home/porch_label/config",
+        "homeassistant/sensor/idlesight-home/camera-label-porch/config",
         RESULT,
     ):
         await until_true(lambda topic=topic: topic in memory.retained)  # type: ignore[misc]
@@ -295,7 +293,7 @@ async def test_everything_is_announced_again_when_home_assistant_starts(
     gateway = house.gateway(porch(house, 2))
     house.spawn(gateway.run(wait_for_nodes=1))
     await house.has_results(2)
-    config = "homeassistant/sensor/idlesight-home/porch_confidence/config"
+    config = "homeassistant/sensor/idlesight-home/camera-confidence-porch/config"
     assert len(memory.sent(config)) == 1
     memory.publish("homeassistant/status", b"online")
     await until_true(lambda: len(memory.sent(RESULT)) == 3)
@@ -307,15 +305,8 @@ async def test_everything_is_announced_again_when_home_assistant_starts(
 
 
 async def test_discovery_off_announces_nothing(house: "House", memory: "Memory") -> None:
-    gateway = house.gateway(porch(house, 1, deadline_ms=30))
-    off = gateway.settings.homeassistant.model_copy(update={"discovery": "off"})
-    quiet = Gateway(
-        gateway.settings.model_copy(update={"homeassistant": off}),
-        house.pack,
-        rng=random.Random(0),
-        link=house.link,
-    )
-    await quiet.run(exit_when_done=True)
+    gateway = house.gateway(porch(house, 1, deadline_ms=30), discovery="off")
+    await gateway.run(exit_when_done=True)
     assert not [message for message in memory.log if message.topic.startswith("homeassistant")]
 
 

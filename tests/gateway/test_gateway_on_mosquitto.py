@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from broker.mosquitto import MosquittoBroker, check_port_free, find_mosquitto
-from broker.session import BrokerSettings, Session
+from broker.session import BrokerSettings, Message, Session
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import House
@@ -243,3 +243,57 @@ async def test_refused_login_is_one_sentence_and_exit_code_2(
     assert sentence.startswith(f"idlesight-gateway: broker mqtt://me@127.0.0.1:{free} refuses")
     assert "hush" not in errors.decode()
     assert "Traceback" not in errors.decode()
+
+
+async def test_commands_act_and_a_camera_that_went_leaves_nothing_on_the_broker(
+    real_house: "House", until_true: Until, tmp_path: Path
+) -> None:
+    house = real_house
+    node = await house.node("a", "V1")
+    standing: dict[str, bytes] = {}
+
+    def note(message: Message) -> None:
+        if message.topic.endswith(("/set", "/event")):  # never retained
+            return
+        standing[message.topic] = message.payload
+        if not message.payload:
+            standing.pop(message.topic)
+
+    user = Session(
+        house.broker,
+        client_id="user",
+        on_message=note,
+        subscriptions=[("homeassistant/#", 1), ("idlesight/home/cameras/#", 1)],
+    )
+    house.spawn(user.run())
+    await until_true(lambda: user.connected)
+    camera = {"source": house.pictures(3), "fps": 20, "loop": True, "deadline_ms": LONG_MS}
+    file = tmp_path / "state.json"
+    first = house.gateway({"porch": camera, "yard": camera}, state_file=file)
+    task = house.spawn(first.run(wait_for_nodes=1))
+    await until_true(lambda: {result.camera for result in house.results} == {"porch", "yard"})
+    await user.publish("idlesight/home/cameras/porch/set", b'{"deadline_ms": 4321}', qos=1)
+    await user.publish("idlesight/home/cameras/yard/set", b'{"enabled": false}', qos=1)
+    await until_true(lambda: house.results[-1].deadline_ms == 4321)
+    settings = "idlesight/home/cameras/yard/settings"
+    await until_true(lambda: b'"enabled":false' in standing.get(settings, b""))
+    await until_true(lambda: any("yard" in topic for topic in standing if "/config" in topic))
+    assert any(frame.deadline_ms == 4321 for frame in node.frames)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    second = house.gateway({"porch": camera}, state_file=file, discovery="device")
+    house.spawn(second.run(wait_for_nodes=1))
+    await until_true(lambda: not any("yard" in topic for topic in standing))
+    before = len(house.results)
+    await house.has_results(before + 2)
+    assert house.results[-1].deadline_ms == 4321
+    # Moved to the other form, too.
+    await until_true(
+        lambda: (
+            {topic for topic in standing if topic.startswith("homeassistant/")}
+            == {
+                f"homeassistant/device/idlesight-home-{name}/config"
+                for name in ("gateway", "camera-porch", "node-a")
+            }
+        )
+    )

@@ -38,3 +38,15 @@ def test_nothing_is_known_of_a_foreign_topic() -> None:
     assert retained.pending() == []
     with pytest.raises(KeyError):
         retained.wanted("c")
+
+
+def test_what_was_forgotten_underway_is_published_when_it_is_wanted_again() -> None:
+    retained = Retained()
+    retained.want("a", b"1")
+    assert "a" in retained
+    retained.forget("a")
+    retained.sent("a", b"1")  # it was underway
+    assert "a" not in retained
+    assert retained.pending() == []
+    retained.want("a", b"1")
+    assert retained.pending() == ["a"]

@@ -283,9 +283,9 @@ CAMERA = "cameras: {porch: {source: x, "
             "broker: a password needs a username",
         ),
         (
-            "homeassistant: {discovery: device}\ncameras: {a: {source: x}}",
-            "homeassistant.discovery should be 'component' or 'off', but is 'device'; correct it, "
-            "for example component",
+            "homeassistant: {discovery: devices}\ncameras: {a: {source: x}}",
+            "homeassistant.discovery should be 'component', 'device' or 'off', but is 'devices'; "
+            "correct it, for example component",
         ),
         ("", "holds no settings; start with `cameras:`, see home.example.yaml"),
         ("- a", "holds no settings; start with `cameras:`, see home.example.yaml"),
@@ -385,3 +385,18 @@ def test_label_that_the_pack_does_not_have_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "cameras.porch.state.labels.persn: pack home has no such label; did you mean person?"
     )
+    watching = load(tmp_path, CAMERA + "watch: [cat, persn]}}")
+    with pytest.raises(SettingsError, match=r"^cameras\.porch\.watch\.persn: pack home has no"):
+        check_labels(watching, ["cat", "person"], "home")
+
+
+def test_state_stands_beside_the_settings_or_where_the_system_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "cameras: {a: {source: x}}\ngateway: attic\n"
+    beside = load(tmp_path, text + "state_dir: state\n")
+    assert beside.state_file == tmp_path / "state" / "idlesight.attic.json"
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    assert load(tmp_path, text).state_file == Path("/x/idlesight/idlesight.attic.json")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/y")
+    assert load(tmp_path, text).state_file == Path("/var/lib/y/idlesight.attic.json")

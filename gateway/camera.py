@@ -137,8 +137,8 @@ class Camera:
         return asdict(self.counts)
 
     def deliver(self, payload: bytes) -> None:
-        """Take a message with a picture; for cameras of kind `mqtt`."""
-        if self._mailbox.put(payload):
+        """Take a message with a picture, unless switched off; for cameras of kind `mqtt`."""
+        if self._on.is_set() and self._mailbox.put(payload):
             self._count_replaced()
 
     def switch(self, on: bool) -> None:
@@ -204,8 +204,9 @@ class Camera:
         """Wait while the camera is switched off; return whether it is to go on at all."""
         if not self._on.is_set() and not self._stop.is_set():
             self._attention = None  # the place may look different when it is back
-            self._set_available(inbox, False, None)
+            self._mailbox.take(0)  # what came before it was switched off is of no time
             self.trouble = "switched off"
+            self._set_available(inbox, False, None)
             inbox.call(self._on_change)
             while not self._on.wait(STOP_TIMEOUT_S / 4) and not self._stop.is_set():
                 pass

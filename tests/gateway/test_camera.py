@@ -255,3 +255,56 @@ async def test_who_stands_there_when_a_camera_comes_back_is_seen(
     await until_true(lambda: camera.counts.outages >= 1)
     assert (await anext(feed)).region is not None
     await feed.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_camera_that_is_off_has_its_source_closed_and_takes_no_old_picture(
+    until_true: Until,
+) -> None:
+    camera = make("door/picture", kind="mqtt")
+    shades: list[int] = []
+
+    async def watch() -> None:
+        async for capture in camera.captures():
+            with Image.open(io.BytesIO(capture.jpeg)) as image:
+                pixel = image.convert("L").getpixel((16, 16))
+            assert isinstance(pixel, int)
+            shades.append(round(pixel / 50))
+
+    def picture(shade: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("L", (64, 48), shade * 50).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    task = asyncio.get_running_loop().create_task(watch())
+    try:
+        await until_true(lambda: camera.available)
+        camera.deliver(picture(1))
+        await until_true(lambda: shades == [1])
+        camera.switch(False)
+        camera.deliver(picture(2))
+        await until_true(lambda: not camera.available)
+        await until_true(lambda: camera.trouble == "switched off")
+        camera.deliver(picture(3))
+        camera.switch(True)
+        await until_true(lambda: camera.available and camera.trouble == "")
+        camera.deliver(picture(4))
+        await until_true(lambda: len(shades) == 2)
+        assert shades == [1, 4]
+        assert (camera.counts.taken, camera.counts.outages) == (2, 0)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await until_true(lambda: threads() == [])
+
+
+async def test_a_camera_that_is_off_ends_when_it_is_cancelled(
+    tmp_path: Path, until_true: Until
+) -> None:
+    camera = make(pictures(tmp_path, 1))
+    camera.switch(False)
+    task = asyncio.get_running_loop().create_task(take_all(camera))
+    await until_true(lambda: camera.trouble == "switched off")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await until_true(lambda: threads() == [])
+    assert camera.counts.taken == 0

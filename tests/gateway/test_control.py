@@ -69,8 +69,12 @@ async def test_a_camera_that_is_off_sends_nothing_until_it_is_on(
     await house.has_results(1)
     command(memory, enabled=False)
     await until_true(lambda: memory.retained[f"{ROOT}/status"].payload == b"offline")
-    health = parse(CameraHealth, memory.retained[f"{ROOT}/health"].payload)
-    assert (health.reason, health.outages) == ("switched off", 0)
+
+    def health() -> CameraHealth:
+        return parse(CameraHealth, memory.retained[f"{ROOT}/health"].payload)
+
+    await until_true(lambda: health().reason == "switched off")
+    assert health().outages == 0
     frames, taken = len(node.frames), gateway.cameras["porch"].counts.taken
     await asyncio.sleep(0.3)  # nine frames' time
     assert len(node.frames) == frames

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     """What a topic carries."""
 
     STATUS = "status"
+    PLAN = "plan"
     FRAME = "frame"
     PREDICTION = "prediction"
     NODE_STATUS = "node_status"
@@ -63,7 +64,7 @@ class Parsed:
 
     Attributes:
         kind: what the topic carries.
-        id: the node, camera, model SHA-256 or (for `Kind.STATUS`) gateway it is about.
+        id: the node, camera, model SHA-256 or (for `Kind.STATUS`, `Kind.PLAN`) gateway it is about.
         part: the part's number for `Kind.MODEL_PART`, otherwise None.
     """
 
@@ -159,6 +160,11 @@ class Topics:
     def status(self) -> str:
         """The gateway's own `online` or `offline`."""
         return f"{self.root}/status"
+
+    @property
+    def plan(self) -> str:
+        """Which node runs which variant, and why."""
+        return f"{self.root}/plan"
 
     def frames(self, camera: str) -> str:
         """Frames of one camera, for the nodes."""
@@ -289,6 +295,8 @@ def _parse_levels(topics: Topics, levels: list[str]) -> Parsed | None:
     match levels[2:]:
         case ["status"]:
             return Parsed(Kind.STATUS, topics.gateway)
+        case ["plan"]:
+            return Parsed(Kind.PLAN, topics.gateway)
         case ["frames", camera] if _ID.fullmatch(camera):
             return Parsed(Kind.FRAME, camera)
         case ["nodes", node, leaf] if leaf in _NODE_KINDS and _ID.fullmatch(node):

@@ -6,17 +6,15 @@ through, and repeats the last ones when Home Assistant starts.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from importlib import metadata
 
 from broker.errors import NotConnectedError
 from broker.payloads import Assignment, dump
 from broker.topics import Topics
-from gateway.assignment import Seat, assign
 from gateway.discovery import Announced, announcements
 from gateway.link import Link
 from gateway.retained import Retained
-from gateway.roster import Member
 from gateway.settings import GatewaySettings
 from models.pack import Pack
 
@@ -29,7 +27,6 @@ class Announcer:
     def __init__(self, settings: GatewaySettings, topics: Topics, pack: Pack) -> None:
         self._topics = topics
         self._pack = pack
-        self._variants: dict[str, str] = {}  # node: the variant it was last given
         self._retained = Retained()
         self._results = Retained()
         self._news = asyncio.Event()
@@ -57,12 +54,9 @@ class Announcer:
         self._retained.want(topic, payload)
         self._news.set()
 
-    def want_assignments(self, members: Iterable[Member]) -> None:
-        """Give each node that is there, and has described itself, its variant."""
-        seats = [seat for member in members if (seat := self._seat(member)) is not None]
-        names = [entry.name for entry in self._pack.manifest.variants]
-        for node, variant in assign(seats, names).items():
-            self._variants[node] = variant
+    def want_assignments(self, variants: Mapping[str, str]) -> None:
+        """Let each of these nodes be assigned its variant."""
+        for node, variant in variants.items():
             entry = self._pack.variant(variant)
             payload = dump(Assignment(pack=self._pack.name, variant=entry.name, model=entry.sha256))
             self._retained.want(self._topics.assignment(node), payload)
@@ -100,18 +94,6 @@ class Announcer:
             version=version(),
         ):
             self._retained.want(announcement.topic, announcement.payload)
-
-    def _seat(self, member: Member) -> Seat | None:
-        state = member.state
-        if not member.online or state is None:
-            return None
-        given = None if state.fixed_variant else self._variants.get(member.name)
-        return Seat(
-            node=member.name,
-            holds=given or state.variant,
-            fixed=state.fixed_variant,
-            offers=tuple(state.variants),
-        )
 
 
 def version() -> str:

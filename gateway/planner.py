@@ -144,7 +144,7 @@ class _Home:
         # What it holds comes first, so that it wins where others are as good.
         self.options = [_options(seat, names) for seat in self.seats]
         self.may_run = np.array(  # (N, V + 1)
-            [[*(name in seat.chances for name in names), False] for seat in self.seats]
+            [[*(name in seat.chances for name in names), False] for seat in self.seats], bool
         ).reshape(len(self.seats), len(names) + 1)
         self.held = np.array(  # (N,)
             [
@@ -245,11 +245,20 @@ def _look_at_all(home: _Home) -> Ints:
 
 
 def _exchange(home: _Home) -> Ints:
-    """Return the better of two searches: from what is held, and from nothing."""
-    from_held = _improve(home, _construct(home, home.held))
-    from_nothing = _improve(home, _construct(home, np.full_like(home.held, len(home.task.names))))
-    index, _ = home.best_of(np.stack([from_held, from_nothing]))
-    return (from_held, from_nothing)[index]
+    """Return the best of three searches: from what is held, from nothing, from each its best."""
+    nothing = np.full_like(home.held, len(home.task.names))
+    starts = [_construct(home, home.held), _construct(home, nothing), _each_its_best(home)]
+    ends = np.stack([_improve(home, start) for start in starts])
+    best: Ints = ends[home.best_of(ends)[0]]
+    return best
+
+
+def _each_its_best(home: _Home) -> Ints:
+    """Return the plan in which each node has what would be best if it were alone."""
+    alone = home.task.accuracies[1 << np.arange(len(home.task.names))]  # (V,)
+    expected = np.where(home.may_run[:, :-1], home.mean_chances[:, :-1] * alone, -1.0)
+    plan: Ints = expected.argmax(axis=1)
+    return plan
 
 
 def _construct(home: _Home, plan: Ints) -> Ints:

@@ -76,7 +76,7 @@ def test_every_set_of_a_small_family_is_measured_and_the_pairs_of_a_large_one(
         f"V{number}": rng.dirichlet(np.ones(3), len(dataset)).astype(np.float32)
         for number in (1, 2, 3)
     }
-    choice = Choice("paper", 0.5, (1.0, 1.0, 1.0))
+    choice = Choice("paper", (1.0, 1.0, 1.0), 0.5)
     found = exporting.ensembles_of(scores, choice, dataset, k=2)
     assert [one.variants for one in found] == [
         ("V1", "V2"), ("V1", "V3"), ("V2", "V3"), ("V1", "V2", "V3"),

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 
+from benchmarks.assignment_simulation import assignment
 from benchmarks.combining import certainty, combining, message_size
 from benchmarks.cropping import cropping
 from benchmarks.family_training import family_training
@@ -19,7 +20,7 @@ def main() -> int:
     load = os.getloadavg()[0]
     if load > 0.5 * (os.cpu_count() or 1):
         print(f"note: the machine is busy (load {load:.1f}), figures are worse than they are")
-    rows = [*message_size(), *combining(), *certainty()]
+    rows = [*message_size(), *combining(), *certainty(), *assignment()]
     if CLIP.exists():
         rows += [*motion(), *cropping()]
     else:

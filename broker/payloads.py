@@ -178,6 +178,42 @@ class Assignment(_Payload):
     description: ModelDescription | None = None
 
 
+class NodePlan(_Payload):
+    """One node's part in the plan.
+
+    Attributes:
+        variant: what it is to run.
+        chance: that it answers a frame by its deadline, as expected.
+        inference_ms_p95: of that variant there; None while nothing was measured.
+        measured: whether it was measured with that variant, else it is scaled from another one.
+    """
+
+    node: Id
+    variant: Name
+    chance: Share
+    inference_ms_p95: Milliseconds | None = None
+    measured: bool = False
+
+
+class PlanReport(_Payload):
+    """Which node is to run which variant, since when, why, and what is expected of it.
+
+    Attributes:
+        reason: what led to the last change, one sentence.
+        since: when that was.
+        expected_accuracy: share of frames that get a right answer by their deadline.
+        expected_answered: share of frames that get any answer by their deadline.
+        nodes: those that are there and can run one of the pack's variants.
+    """
+
+    pack: Name
+    reason: Annotated[str, StringConstraints(max_length=500)]
+    since: UtcTime
+    expected_accuracy: Share
+    expected_answered: Share
+    nodes: list[NodePlan] = Field(max_length=1000)
+
+
 class Contributor(_Payload):
     """A node whose answer is part of a result, and its inference time."""
 

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     """What a topic carries."""
 
     STATUS = "status"
+    PLAN = "plan"
     FRAME = "frame"
     PREDICTION = "prediction"
     NODE_STATUS = "node_status"
@@ -95,6 +96,7 @@ _CAMERA_KINDS = {
 _GATEWAY_KINDS = {
     "status": Kind.STATUS,
     "state": Kind.GATEWAY_STATE,
+    "plan": Kind.PLAN,
     "set": Kind.GATEWAY_SET,
 }
 
@@ -178,6 +180,11 @@ class Topics:
     def gateway_set(self) -> str:
         """A user's commands for the gateway."""
         return f"{self.root}/set"
+
+    @property
+    def plan(self) -> str:
+        """Which node runs which variant, and why."""
+        return f"{self.root}/plan"
 
     def frames(self, camera: str) -> str:
         """Frames of one camera, for the nodes."""

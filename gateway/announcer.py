@@ -6,7 +6,7 @@ through, and repeats the last ones when Home Assistant starts.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 from broker.errors import NotConnectedError, TopicError
@@ -22,7 +22,6 @@ from broker.payloads import (
 )
 from broker.topics import Kind, Topics
 from broker.topics import parse as parse_topic
-from gateway.assignment import Seat, assign
 from gateway.homeassistant import HomeAssistant
 from gateway.link import Link
 from gateway.model_shelf import ModelShelf
@@ -47,7 +46,6 @@ class Announcer:
     def __init__(self, settings: GatewaySettings, topics: Topics, pack: Pack) -> None:
         self._topics = topics
         self._pack = pack
-        self._variants: dict[str, str] = {}  # node: the variant it was last given
         self._sends = settings.send_models
         self._ships = pack.path in shipped_packs().values()
         self.shelf = ModelShelf(topics, pack, send=self._sends, on_ready=self._poke)
@@ -125,7 +123,6 @@ class Announcer:
 
     def forget_node(self, node: str) -> None:
         """Clear what stands about a node that is gone for good."""
-        self._variants.pop(node, None)
         self._models.pop(self._topics.assignment(node), None)
         self._clear([self._topics.assignment(node), self._topics.node_state(node)])
 
@@ -143,18 +140,19 @@ class Announcer:
         self._retained.want(topic, payload)
         self._news.set()
 
-    def want_assignments(self, members: Iterable[Member]) -> None:
-        """Give each node that is there, and has described itself, its variant."""
-        there = {member.name: member for member in members}
-        seats = [seat for member in there.values() if (seat := self._seat(member)) is not None]
-        names = [entry.name for entry in self._pack.manifest.variants]
-        for node, variant in assign(seats, names).items():
-            self._variants[node] = variant
+    def want_assignments(self, variants: Mapping[str, str], members: Mapping[str, Member]) -> None:
+        """Let each of these nodes be assigned its variant.
+
+        Args:
+            variants: of each node that is to have one.
+            members: what each of them says of itself.
+        """
+        for node, variant in variants.items():
             entry = self._pack.variant(variant)
             topic = self._topics.assignment(node)
-            fetches = self._fetches(there[node])
+            fetches = self.fetches(members[node])
             self._models.pop(topic, None)
-            if fetches and not self._has_pack(there[node]):
+            if fetches and not self._has_pack(members[node]):
                 self.shelf.want(entry.sha256)
                 self._models[topic] = entry.sha256
             assignment = Assignment(
@@ -165,6 +163,11 @@ class Announcer:
             )
             self.want(topic, dump(assignment))
         self._news.set()
+
+    def fetches(self, member: Member) -> bool:
+        """Return whether a node takes a model from the broker that its own pack lacks."""
+        state = member.state
+        return self._sends and state is not None and state.fetches and not state.fixed_variant
 
     def want_again(self, state: NodeState) -> None:
         """Send a file that a node could not put together, again at most every ten minutes."""
@@ -250,23 +253,6 @@ class Announcer:
             self._retained.forget(topic)
             self._leftovers[topic] = None
         self._news.set()
-
-    def _seat(self, member: Member) -> Seat | None:
-        state = member.state
-        if not member.online or state is None:
-            return None
-        given = None if state.fixed_variant else self._variants.get(member.name)
-        return Seat(
-            node=member.name,
-            holds=given or state.variant,
-            fixed=state.fixed_variant,
-            offers=() if self._fetches(member) else tuple(state.variants),
-        )
-
-    def _fetches(self, member: Member) -> bool:
-        """Return whether a node takes a model from the broker that its own pack lacks."""
-        state = member.state
-        return self._sends and state is not None and state.fetches and not state.fixed_variant
 
     def _has_pack(self, member: Member) -> bool:
         """Return whether a node has this pack because its release of idlesight brought it."""

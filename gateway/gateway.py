@@ -1,8 +1,8 @@
 """The gateway: it moves frames, answers and results between cameras and the broker.
 
-All that decides is elsewhere and pure (collector, roster, assignment, discovery). Here is the
-event loop: one task for the session, one for each camera, one for retained messages, one for model
-files, one for the cameras' health, and a short-lived one for each result. One timer stands at the
+All that decides is elsewhere and pure (collector, roster, planner, discovery). Here is the event
+loop: one task each for the session, for each camera, for retained messages, for model files, for
+the cameras' health and for the plan, and a short-lived one for each result. One timer stands at the
 earliest deadline.
 """
 
@@ -21,6 +21,7 @@ from broker.session import Message, Session, Will
 from broker.topics import Kind, Topics
 from broker.topics import parse as parse_topic
 from gateway.announcer import Announcer
+from gateway.assigner import Assigner
 from gateway.camera import Camera, Capture
 from gateway.collector import Collector, Decision, Drop, Ticket, Voter
 from gateway.control import Control
@@ -122,6 +123,7 @@ class Gateway:
             state_file=state_file,
             complain=self._complain,
         )
+        self._assigner = Assigner(settings, self._topics, pack, self.roster, self._announcer)
         self._health = Health(self.cameras, self._topics, self._announcer)
         self._link = self._make_link(link)
         self._outbox = Outbox(
@@ -173,6 +175,7 @@ class Gateway:
                     self._spawn(self._announcer.run(self._link), "announcements"),
                     self._spawn(self._announcer.shelf.run(self._link), "models"),
                     self._spawn(self._health.run(), "cameras' health"),
+                    self._spawn(self._assigner.run(), "plan"),
                 ]
                 await self._ready.wait()
                 self._on_ready()
@@ -235,6 +238,7 @@ class Gateway:
             self._complain("frames.unpublished", exc)
         else:
             self._count("frames.published")
+            self._assigner.expect(expected)
 
     # Answers in
 
@@ -265,6 +269,8 @@ class Gateway:
             self.collector.drops[Drop.UNKNOWN_NODE] += 1
         else:
             outcome = self.collector.receive(node, message, self._now_s())
+        if outcome in (None, Drop.AFTER_DECISION, Drop.LATE) or isinstance(outcome, Decision):
+            self._assigner.answered(node)
         match outcome:
             case Decision():
                 self._decide_all([outcome])
@@ -286,7 +292,7 @@ class Gateway:
         logger.info("node %s is %s", node, payload.decode() or "removed")
         if not online:
             self._decide_all(self.collector.forget(node, self._now_s()))
-        self._on_roster_change()
+        self._on_roster_change(node)
 
     def _on_node_state(self, node: str, payload: bytes) -> None:
         if not payload:
@@ -299,7 +305,7 @@ class Gateway:
                 self._complain("dropped.node_state.too_many_nodes", f"no room for {node}")
                 return
             self._announcer.want_again(state)
-        self._on_roster_change()
+        self._on_roster_change(node)
 
     # Decisions
 
@@ -351,8 +357,8 @@ class Gateway:
     def _on_camera_change(self) -> None:
         self._health.look(time.monotonic())
 
-    def _on_roster_change(self) -> None:
-        self._announcer.want_assignments(self.roster)
+    def _on_roster_change(self, node: str) -> None:
+        self._assigner.look(node)
         self._announcer.want_nodes(self.roster)
         self._roster_changed.set()
 

@@ -35,6 +35,10 @@ class Roster:
     def __iter__(self) -> Iterator[Member]:
         return iter(self._members.values())
 
+    def get(self, node: str) -> Member | None:
+        """Return a node, None where it is unknown."""
+        return self._members.get(node)
+
     @property
     def working(self) -> frozenset[str]:
         """The nodes that are there and answer frames."""

@@ -18,6 +18,9 @@ MAX_MODEL_BYTES = 64 << 20
 # What a variant's entry may say since format 2; a pack of format 1 has none of it.
 FORMAT_2_FIELDS = frozenset({"size_bytes", "latency_ms", "interface", "alternatives"})
 
+# All pairs of the most variants there may be, or all sets of twelve.
+MAX_ENSEMBLES = 4096
+
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     seen: set[str] = set()
@@ -152,6 +155,25 @@ class VariantEntry(BaseModel):
         return (self.precision, *(other.precision for other in self.alternatives))
 
 
+class EnsembleEntry(BaseModel):
+    """What a set of variants gets right together.
+
+    Attributes:
+        variants: their names.
+        accuracy: top-1 share of their combined answers, by the pack's rule, weights and k, on data
+            that none of them was trained on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variants: Annotated[
+        tuple[Identifier, ...],
+        Field(min_length=1, max_length=MAX_VARIANTS),
+        AfterValidator(_distinct),
+    ]
+    accuracy: Share
+
+
 class PackManifest(BaseModel):
     """What `pack.json` holds.
 
@@ -164,6 +186,7 @@ class PackManifest(BaseModel):
         k: how many scores a variant sends.
         alpha: α of Eq. 1, by which the weights were computed; None where it was otherwise.
         variants: by rising cost.
+        ensembles: what sets of them get right together; none, some or all sets.
         description: what it recognises and how well.
         sources: the data and weights it was made from.
         licence: under which the files may be used.
@@ -183,6 +206,7 @@ class PackManifest(BaseModel):
     k: Annotated[int, Field(ge=1)]
     alpha: Finite | None = None
     variants: Annotated[tuple[VariantEntry, ...], Field(min_length=1, max_length=MAX_VARIANTS)]
+    ensembles: Annotated[tuple[EnsembleEntry, ...], Field(max_length=MAX_ENSEMBLES)] = ()
     description: Prose = ""
     sources: Prose = ""
     licence: Prose = ""
@@ -196,11 +220,24 @@ class PackManifest(BaseModel):
         _distinct(tuple(file.file for file in files))
         if len({file.model_id for file in files}) != len(files):
             raise ValueError("two files are the same model, a prediction could not tell them")
+        self._has_sound_ensembles()
         if self.format == 1:
             self._is_of_format_1()
         return self
 
+    def _has_sound_ensembles(self) -> None:
+        names = {variant.name for variant in self.variants}
+        seen: set[frozenset[str]] = set()
+        for entry in self.ensembles:
+            if unknown := sorted(set(entry.variants) - names):
+                raise ValueError(f"an ensemble names {unknown[0]}, which is none of the variants")
+            if frozenset(entry.variants) in seen:
+                raise ValueError(f"the ensemble {' + '.join(entry.variants)} is there twice")
+            seen.add(frozenset(entry.variants))
+
     def _is_of_format_1(self) -> None:
+        if self.ensembles:
+            raise ValueError("ensembles need format 2")
         for variant in self.variants:
             if newer := sorted(FORMAT_2_FIELDS & variant.model_fields_set):
                 raise ValueError(f"{newer[0]} of {variant.name} needs format 2")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -286,8 +287,9 @@ def _parse_manifest(path: Path, content: bytes) -> PackManifest:
 
 
 def _to_json(manifest: PackManifest) -> bytes:
-    unknown = {"variants": {"__all__": set(FORMAT_2_FIELDS)}} if manifest.format == 1 else {}
-    content = f"{manifest.model_dump_json(indent=2, exclude=unknown)}\n".encode()
+    newer: dict[str, Any] = {"ensembles": True, "variants": {"__all__": set(FORMAT_2_FIELDS)}}
+    exclude = newer if manifest.format == 1 else {}
+    content = f"{manifest.model_dump_json(indent=2, exclude=exclude)}\n".encode()
     if len(content) > MAX_MANIFEST_BYTES:
         raise ValueError(f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes")
     return content

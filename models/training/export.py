@@ -1,8 +1,9 @@
 """From trained networks to a pack of `.tflite` files that do exactly what the networks do."""
 
 import hashlib
+import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 
 from models.dataset import Dataset
-from models.evaluation.accuracy import classify
-from models.evaluation.rules import Figures, choose
+from models.evaluation.accuracy import Floats, classify, subset_accuracies
+from models.evaluation.rules import Choice, Figures, choose
+from models.manifest import EnsembleEntry
 from models.pack import PackManifest, VariantEntry
 from models.runtime import Classifier
 from models.specs import macs, parameters
@@ -21,6 +23,10 @@ from models.training.quiet import quiet
 from models.training.run import Trained
 
 CHECKED_PICTURES = 256
+
+EVERY_SET_UP_TO = 8
+"""Variants of which every set is measured, 255 of them; of more only pairs, since each further
+variant would double the time."""
 
 LARGEST_DIFFERENCE = 1e-4
 """Between the network's probabilities and the file's. Two float32 kernels that add in another
@@ -128,9 +134,43 @@ def manifest_of(
         k=k,
         alpha=choice.alpha,
         variants=tuple(entries),
+        ensembles=ensembles_of(
+            {spec.name: of_one for spec, of_one in zip(specs, scores, strict=True)},
+            choice,
+            validation,
+            k,
+        ),
         description=description,
         sources=sources,
         licence=licence,
+    )
+
+
+def ensembles_of(
+    scores: Mapping[str, Floats], choice: Choice, validation: Dataset, k: int
+) -> tuple[EnsembleEntry, ...]:
+    """Return what sets of variants get right together, as a manifest lists it.
+
+    Args:
+        scores: (N, C) of each variant on the validation pictures.
+        choice: by which rule and weights they combine.
+        validation: N pictures that were not trained on.
+        k: scores an answer keeps.
+    """
+    weights = dict(zip(scores, choice.weights, strict=True))
+    every = len(scores) <= EVERY_SET_UP_TO
+    families = [tuple(scores)] if every else list(itertools.combinations(scores, 2))
+    return tuple(
+        EnsembleEntry(variants=subset.variants, accuracy=subset.top_1)
+        for family in families
+        for subset in subset_accuracies(
+            {name: scores[name] for name in family},
+            weights,
+            validation.targets,
+            k,
+            choice.rule,
+        )
+        if len(subset.variants) > 1  # alone: its validation_accuracy
     )
 
 

@@ -42,8 +42,10 @@ from broker.payloads import (
     GatewayState,
     ModelDescription,
     NodeCommand,
+    NodePlan,
     NodeState,
     OwnerReport,
+    PlanReport,
     Result,
     parse,
 )
@@ -141,6 +143,10 @@ def test_example_event_is_one() -> None:
     assert parse(CameraEvent, _block("json event").encode()).event_type == "recognized"
 
 
+def test_example_plan_is_one() -> None:
+    assert parse(PlanReport, _block("json plan").encode()).nodes[1].variant == "V1"
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -149,6 +155,8 @@ def test_example_event_is_one() -> None:
         NodeCommand,
         Assignment,
         ModelDescription,
+        PlanReport,
+        NodePlan,
         Result,
         CameraHealth,
         CameraState,
@@ -168,6 +176,7 @@ def test_every_topic_is_documented() -> None:
     topics = Topics("GW")
     for topic, shown in [
         (topics.status, "status"),
+        (topics.plan, "plan"),
         (topics.frames("X"), "frames/<camera>"),
         (topics.predictions("X"), "nodes/<node>/predictions"),
         (topics.node_status("X"), "nodes/<node>/status"),

@@ -23,6 +23,7 @@ IDS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 
 EXPECTED = [
     (TOPICS.status, "idlesight/home/status", Parsed(Kind.STATUS, "home")),
+    (TOPICS.plan, "idlesight/home/plan", Parsed(Kind.PLAN, "home")),
     (TOPICS.frames("porch"), "idlesight/home/frames/porch", Parsed(Kind.FRAME, "porch")),
     (
         TOPICS.predictions("pi"),

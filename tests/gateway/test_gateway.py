@@ -293,6 +293,7 @@ async def test_everything_is_announced_again_when_home_assistant_starts(
     gateway = house.gateway(porch(house, 2))
     house.spawn(gateway.run(wait_for_nodes=1))
     await house.has_results(2)
+    await until_true(lambda: "idlesight/home/plan" in memory.retained)
     config = "homeassistant/sensor/idlesight-home/camera-confidence-porch/config"
     assert len(memory.sent(config)) == 1
     memory.publish("homeassistant/status", b"online")

@@ -46,3 +46,12 @@ def test_strangers_cannot_fill_the_memory() -> None:
     assert not roster.set_state(state("one-more"))
     assert roster.set_online("n0", False)
     assert len(list(roster)) == MAX_NODES
+
+
+def test_a_node_is_found_by_its_name() -> None:
+    roster = Roster()
+    roster.set_state(state("a"))
+    member = roster.get("a")
+    assert member is not None
+    assert (member.name, member.online) == ("a", False)
+    assert roster.get("b") is None

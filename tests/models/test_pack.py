@@ -588,6 +588,12 @@ def newer(**changes: Any) -> dict[str, Any]:
     return with_variant(**changes) | {"format": 2}
 
 
+def together(*ensembles: tuple[str, ...], accuracy: float = 0.9, **changes: Any) -> dict[str, Any]:
+    """Return changes by which the manifest says what sets of variants get right."""
+    entries = [{"variants": list(names), "accuracy": accuracy} for names in ensembles]
+    return {"format": 2, "ensembles": entries} | changes
+
+
 BAD_MANIFESTS = [
     ({"format": 3}, "format 3 is not 1 or 2"),
     ({"format": "one"}, "format 'one' is not 1 or 2"),
@@ -667,7 +673,22 @@ BAD_MANIFESTS = [
     (newer(alternatives=[int8(name="V3")]), r"alternatives\.0\.name: Extra inputs"),
     (newer(alternatives=[int8(alternatives=[])]), r"alternatives\.0\.alternatives: Extra inputs"),
     (newer(alternatives=[int8()] * 1_000), r"'int8' is there twice"),
+    (together(("V1", "V2"), format=1), "ensembles need format 2"),
+    (together(("V1", "V9")), "an ensemble names V9, which is none of the variants"),
+    (together(("V1", "V2"), ("V2", "V1")), r"the ensemble V2 \+ V1 is there twice"),
+    (together(("V1", "V1")), r"ensembles\.0\.variants: 'V1' is there twice"),
+    (together(()), r"ensembles\.0\.variants: "),
+    (together(("V1", "V2"), accuracy=93.2), r"ensembles\.0\.accuracy: "),
 ]
+
+
+def test_a_pack_tells_what_its_variants_get_right_together(directory: Path, tmp_path: Path) -> None:
+    (directory / MANIFEST_FILE).write_text(json.dumps(content() | together(("V2", "V1"))))
+    pack = load_pack(directory)
+    models = {name: pack.model(name) for name in ("V1", "V2")}
+    again = write_pack(tmp_path / "again", pack.manifest, models)
+    assert [one.variants for one in again.manifest.ensembles] == [("V2", "V1")]
+    assert again.manifest.ensembles[0].accuracy == 0.9
 
 
 @pytest.mark.parametrize(("changes", "reason"), BAD_MANIFESTS, ids=lambda x: str(x)[:60])

@@ -8,7 +8,8 @@ import torch
 
 from models.dataset import Dataset
 from models.datasets import TRAIN, read_dataset
-from models.evaluation.rules import Figures, best
+from models.evaluation.accuracy import subset_accuracies
+from models.evaluation.rules import Choice, Figures, best
 from models.pack import write_pack
 from models.rules import Rule
 from models.runtime import Classifier
@@ -64,6 +65,28 @@ def test_the_file_does_what_the_network_does(
     entry = json.loads((tmp_path / "pack" / "pack.json").read_text())["variants"][0]
     assert entry["macs"] > 9_000_000
     assert entry["weight"] == 1.0
+    assert manifest.ensembles == ()  # one variant: its own accuracy says it
+
+
+def test_every_set_of_a_small_family_is_measured_and_the_pairs_of_a_large_one(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    scores = {
+        f"V{number}": rng.dirichlet(np.ones(3), len(dataset)).astype(np.float32)
+        for number in (1, 2, 3)
+    }
+    choice = Choice("paper", (1.0, 1.0, 1.0), 0.5)
+    found = exporting.ensembles_of(scores, choice, dataset, k=2)
+    assert [one.variants for one in found] == [
+        ("V1", "V2"), ("V1", "V3"), ("V2", "V3"), ("V1", "V2", "V3"),
+    ]  # fmt: skip
+    weights = dict.fromkeys(scores, 1.0)
+    measured = subset_accuracies(scores, weights, dataset.targets, 2, "paper")
+    assert [one.accuracy for one in found] == [one.top_1 for one in measured[3:]]
+    monkeypatch.setattr(exporting, "EVERY_SET_UP_TO", 2)
+    pairs = exporting.ensembles_of(scores, choice, dataset, k=2)
+    assert pairs == found[:3]
 
 
 def test_a_file_with_limited_detail_does_what_its_network_does(dataset: Dataset) -> None:

@@ -18,6 +18,11 @@ UNMEASURED_FACTOR = 1.25
 # that is not is found out within `MATURE_ANSWERS` answers.
 UNKNOWN_CHANCE = 0.98
 
+# Whatever a node says: a microsecond is less than any inference takes, an hour more than anybody
+# waits. Within these bounds no arithmetic fails.
+_SHORTEST_MS = 1e-3
+_LONGEST_MS = 3.6e6
+
 # Standard deviations between the median and the 95th percentile of a normal distribution.
 _Z_95 = 1.645
 # Steadier than this over months is no home device.
@@ -43,16 +48,15 @@ class Times:
 
         Times are taken to be log-normal, through the two percentiles: at `p95_ms` it is 0.95.
         """
-        if self.p95_ms <= 0:
-            return 1.0
-        p50_ms = min(max(self.p50_ms, self.p95_ms / 100), self.p95_ms)
-        spread = max(_LEAST_SPREAD, math.log(self.p95_ms / p50_ms) / _Z_95)
-        deviations = _Z_95 + math.log(limit_ms / self.p95_ms) / spread
+        p95_ms = _bounded(self.p95_ms)
+        p50_ms = min(_bounded(self.p50_ms), p95_ms)
+        spread = max(_LEAST_SPREAD, math.log(p95_ms / p50_ms) / _Z_95)
+        deviations = _Z_95 + math.log(limit_ms / p95_ms) / spread
         return 0.5 * (1 + math.erf(deviations / math.sqrt(2)))
 
     def scaled(self, factor: float, *, measured: bool) -> "Times":
         """Return the times of something that costs `factor` times as much."""
-        return Times(self.p50_ms * factor, self.p95_ms * factor, measured)
+        return Times(_bounded(self.p50_ms * factor), _bounded(self.p95_ms * factor), measured)
 
 
 class Speed:
@@ -82,12 +86,12 @@ class Speed:
             return
         if answered - self._answered_before < MATURE_ANSWERS:
             return
-        before = self._measured.get(state.variant)
-        if before is not None and before.p95_ms > 0 and p95_ms > 0:
-            change = p95_ms / before.p95_ms
+        now = Times(_bounded(p95_ms if p50_ms is None else p50_ms), _bounded(p95_ms))
+        if (before := self._measured.get(state.variant)) is not None:
+            change = now.p95_ms / before.p95_ms
             for variant, times in self._measured.items():
                 self._measured[variant] = times.scaled(change, measured=True)
-        self._measured[state.variant] = Times(p95_ms if p50_ms is None else p50_ms, p95_ms)
+        self._measured[state.variant] = now
 
     def times(self, entry: VariantEntry, pack: Mapping[str, VariantEntry]) -> Times | None:
         """Return how long a variant takes; None while the node has measured none of the pack.
@@ -115,3 +119,7 @@ def cost_ratio(one: VariantEntry, other: VariantEntry) -> float:
     if one.macs and other.macs:
         return one.macs / other.macs
     return (one.resolution * one.width / (other.resolution * other.width)) ** 2
+
+
+def _bounded(time_ms: float) -> float:
+    return min(max(time_ms, _SHORTEST_MS), _LONGEST_MS)

@@ -189,6 +189,18 @@ async def test_when_a_node_leaves_another_takes_over_once(
     assert given(other) == ["V2", "V3"]
 
 
+async def test_nobody_changes_when_the_gateway_starts_anew(
+    house: "House", until_true: Until
+) -> None:
+    nodes = [await house.node(name, None, fixed=False) for name in ("one", "two", "slow")]
+    for node, variant, p95_ms in zip(nodes, ("V3", "V2", "V1"), (90, 60, 300), strict=True):
+        await run_as(house, node, variant, p95_ms, answered=100)
+    house.spawn(house.gateway(cameras(house)).run())
+    await until_true(lambda: all(given(node) for node in nodes))
+    await planned_again(until_true)
+    assert [given(node) for node in nodes] == [["V3"], ["V2"], ["V1"]]
+
+
 async def test_a_node_gets_only_what_it_offers_and_one_with_nothing_gets_nothing(
     house: "House", memory: "Memory", until_true: Until
 ) -> None:

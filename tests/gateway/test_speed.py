@@ -115,6 +115,19 @@ def test_what_was_measured_stands_and_moves_along_with_the_device() -> None:
     assert (p95(speed, "V1"), p95(speed, "V3")) == (50, 350)
 
 
+@given(st.lists(st.tuples(st.sampled_from(["V1", "V3"]), st.floats(0, 1.7e308)), max_size=6))
+def test_absurd_figures_of_a_node_are_no_fault(told: list[tuple[str, float]]) -> None:
+    states = [
+        state(variant, p95_ms, 100 * place + more)
+        for place, (variant, p95_ms) in enumerate(told, 1)
+        for more in (0, MATURE_ANSWERS)
+    ]
+    speed = learned(*states)
+    for one in PACK.values():
+        times = speed.times(one, PACK)
+        assert times is None or 0 <= times.chance(500) <= 1
+
+
 def test_a_variant_of_another_pack_says_nothing() -> None:
     assert p95(learned(state("X9", 100, 100)), "V1") is None
 

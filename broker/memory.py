@@ -119,10 +119,11 @@ class MemorySession:
                 await self.reachable.wait()
                 self._lost.clear()
                 self.connected = True
-                if self._on_connect is not None:
-                    await self._on_connect()
+                # As after a SUBSCRIBE: what is retained comes before whatever is published now.
                 for message in list(self._broker.retained.values()):
                     self._broker._deliver(self, message)
+                if self._on_connect is not None:
+                    await self._on_connect()
                 await self._lost.wait()
         finally:
             if self.connected:

@@ -283,6 +283,11 @@ class Topics:
         return f"{self.root}/cameras/{_ANY}/status"
 
     @property
+    def all_camera_states(self) -> str:
+        """Filter for the states of all cameras."""
+        return f"{self.root}/cameras/{_ANY}/state"
+
+    @property
     def all_camera_sets(self) -> str:
         """Filter for the commands to all cameras."""
         return f"{self.root}/cameras/{_ANY}/set"

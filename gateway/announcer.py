@@ -199,7 +199,8 @@ class Announcer:
         for topic in list(self._leftovers) if upkeep.settled else ():
             await link.publish(topic, b"", qos=1, retain=True)
             self._leftovers.pop(topic, None)
-        for wish in (self._retained, self._results):
+        # Before that the cameras' states may not yet know what stood there before them.
+        for wish in (self._retained, self._results) if upkeep.settled else ():
             for topic in wish.pending():
                 if topic not in wish:  # forgotten while another one was underway
                     continue

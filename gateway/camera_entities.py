@@ -7,8 +7,9 @@ needs a rule of its own: a text sensor takes the word "None" for a label in Home
 last label standing, as if that were still seen.
 
 The watched labels' binary sensors follow the steady state. They are off while another label is
-seen and in the beginning; unknown while the nodes are unsure and unavailable while none answers,
-so that neither doubt nor silence can look like an empty place.
+seen and in the beginning; unknown while the nodes are unsure, and after a restart of the gateway
+unless they were off before; unavailable while none answers. So neither doubt nor silence nor a
+restart can look like an empty place.
 """
 
 import json
@@ -235,7 +236,9 @@ def _seen(topics: Topics, camera: str, label: str) -> Entity:
         "state_topic": state,
         "device_class": "occupancy",
         "value_template": (
-            "{% if value_json.status == 'unsure' %}None"
+            "{% if value_json.status == 'unsure' or value_json.status == 'unknown' and "
+            "(value_json.previous_label == " + _quoted(label) + " or "
+            "value_json.previous_status in ['unsure', 'no_answer']) %}None"
             "{% elif value_json.label == " + _quoted(label) + " %}ON{% else %}OFF{% endif %}"
         ),
         "qos": 1,

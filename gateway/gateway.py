@@ -138,6 +138,7 @@ class Gateway:
             Kind.NODE_STATUS: self._on_node_status,
             Kind.NODE_STATE: self._on_node_state,
             Kind.MODEL_PART: self._announcer.shelf.receive,
+            Kind.CAMERA_STATE: self._states.recall,
             Kind.CAMERA_SET: self._control.receive,
             Kind.GATEWAY_SET: self._announcer.receive,
         }
@@ -315,11 +316,10 @@ class Gateway:
         self._set_timer()
 
     def _decide(self, decision: Decision) -> None:
-        camera = decision.ticket.camera
         result = build_result(decision, self.pack.labels, pack=self.pack.name)
         self._count(f"results.{result.status}")
-        self._outbox.result(self._topics.result(camera), dump(result))
-        self._images.decided(camera, result.frame, self._now_s())
+        self._outbox.result(self._topics.result(result.camera), dump(result))
+        self._images.decided(result.camera, result.frame, self._now_s())
         self._frame_ended.set()
         self._on_result(result)
         self._states.receive(result)
@@ -372,7 +372,7 @@ class Gateway:
             (self._topics.all_node_states, 1),
             (self._topics.all_predictions, 0),
             (self._topics.all_first_model_parts, 1),
-            (self._topics.all_camera_sets, 1),
+            *((one, 1) for one in (self._topics.all_camera_sets, self._topics.all_camera_states)),
             (self._topics.gateway_set, 1),
             *self._announcer.subscriptions,
             *self._deliveries.subscriptions,

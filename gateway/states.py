@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from broker.payloads import CameraEvent, CameraState, Result, dump, utc_now
+from broker.payloads import CameraEvent, CameraState, Result, dump, parse, utc_now
 from broker.topics import Topics
 from gateway.announcer import Announcer
 from gateway.debounce import Change, Debouncer, State, Status
@@ -25,11 +25,16 @@ _EVENT_TYPES: dict[Status, EventType] = {
 
 @dataclass(slots=True)
 class _Followed:
-    """One camera: its debouncer, its last result, and how often its state has changed."""
+    """One camera: its debouncer, its last result, and how often its state has changed.
+
+    Attributes:
+        recalled: whether it is known what an earlier run left.
+    """
 
     debouncer: Debouncer
     result: Result | None = None
     changes: int = 0
+    recalled: bool = False
 
 
 class States:
@@ -74,6 +79,29 @@ class States:
         if change is not None:
             self._tell(result.camera, followed, change)
         self._set_timer()
+
+    def recall(self, camera: str, payload: bytes) -> None:
+        """Take what stands on the broker, and name it as the one before `unknown`.
+
+        So that whoever acts on a label can tell a restart from a place that was empty.
+
+        Raises:
+            PayloadError: it is no state.
+        """
+        followed = self._cameras.get(camera)
+        if followed is None or followed.recalled or followed.changes or not payload:
+            return
+        followed.recalled = True
+        stood = parse(CameraState, payload)
+        known = stood.status != "unknown"
+        steady = CameraState(
+            camera=camera,
+            status="unknown",
+            previous_status=stood.status if known else stood.previous_status,
+            previous_label=stood.label if known else stood.previous_label,
+            since=utc_now() if known else stood.since,
+        )
+        self._stand(camera, steady)
 
     def close(self) -> None:
         """Wait for nothing more."""

@@ -91,6 +91,7 @@ def test_filters_cover_their_topics() -> None:
     assert TOPICS.all_node_status == "idlesight/home/nodes/+/status"
     assert TOPICS.all_node_states == "idlesight/home/nodes/+/state"
     assert TOPICS.all_camera_status == "idlesight/home/cameras/+/status"
+    assert TOPICS.all_camera_states == "idlesight/home/cameras/+/state"
     assert TOPICS.all_camera_sets == "idlesight/home/cameras/+/set"
     assert TOPICS.all_frames == "idlesight/home/frames/+"
     assert TOPICS.all_results == "idlesight/home/cameras/+/result"

@@ -96,7 +96,9 @@ def test_what_home_assistant_is_told_of_a_watched_label() -> None:
     assert seen["device_class"] == "occupancy"
     assert seen["availability"] == [*HERE, {"topic": state, "value_template": ANSWERED}]
     assert seen["value_template"] == (
-        "{% if value_json.status == 'unsure' %}None"
+        "{% if value_json.status == 'unsure' or value_json.status == 'unknown' and "
+        '(value_json.previous_label == "person" or '
+        "value_json.previous_status in ['unsure', 'no_answer']) %}None"
         '{% elif value_json.label == "person" %}ON{% else %}OFF{% endif %}'
     )
     trigger = found[root.format("device_automation", "recognized")]

@@ -665,6 +665,23 @@ async def test_state_is_retained_and_each_change_is_one_event(
     assert {message.qos for message in memory.log if message.topic == EVENT} == {1}
 
 
+async def test_unknown_after_a_restart_names_what_stood_before(
+    house: "House", memory: "Memory", until_true: Until
+) -> None:
+    await house.node("a", "V1")
+    cameras = porch(house, 3, state={"k": 2, "n": 3, "hold_s": 0})
+    await house.gateway(cameras).run(exit_when_done=True, wait_for_nodes=1)
+    await until_true(lambda: states(memory)[-1].label == "label4")
+    for _ in range(2):  # also when nothing was seen in between
+        count = len(states(memory))
+        task = house.spawn(house.gateway(cameras).run(wait_for_nodes=9))
+        await until_true(lambda count=count: len(states(memory)) > count)  # type: ignore[misc]
+        last = states(memory)[-1]
+        assert (last.status, last.previous_label) == ("unknown", "label4")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_silence_is_a_state_without_a_label_and_never_nothing_seen(
     house: "House", memory: "Memory", until_true: Until
 ) -> None:

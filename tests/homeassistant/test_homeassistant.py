@@ -127,6 +127,8 @@ async def test_home_assistant_shows_what_is_seen_and_commands_act(
     await ha.has("binary_sensor.node_tablet_connection", "on")
     house.spawn(house.gateway(cameras(house, "porch")).run(wait_for_nodes=1))
     await ha.has("sensor.porch_label", "label4")
+    await ha.has("binary_sensor.porch_seen_label4", "on")
+    assert (ha.fired["lamp"], ha.fired["label"]) == (before["lamp"], before["label"])
     await ha.has("sensor.yard_label", "unknown")
     assert not (await ha.ask("sensor.yard_label"))["known"]
 

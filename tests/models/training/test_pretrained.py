@@ -10,7 +10,7 @@ from models.specs import VARIANTS
 from models.training.augment import resize
 from models.training.errors import WeightsError
 from models.training.network import Variant, normalise
-from models.training.pretrained import load_trunk, save_trunk
+from models.training.pretrained import describe, load_trunk, save_trunk, shipped_trunk
 
 WEIGHTS = Path("weights", "mobilenet_v2_0.35_224_imagenet_notop.npz")
 
@@ -103,3 +103,11 @@ def test_a_trunk_that_was_written_is_read_back_to_half_precision(name: str, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["trunk.npz"]
     with pytest.raises(WeightsError, match="can't be written"):
         save_trunk(network, tmp_path / "missing" / "trunk.npz")
+
+
+def test_the_trunk_that_ships_is_one_of_its_width() -> None:
+    file = shipped_trunk(0.35)
+    assert file is not None
+    load_trunk(Variant(VARIANTS["V1"], 10), file)
+    assert describe(file).startswith("trunk_0.35.npz (SHA-256 ")
+    assert shipped_trunk(0.77) is None

@@ -1,4 +1,7 @@
-"""The JSON payloads, checked at the edge; `PROTOCOL.md` describes them for other languages."""
+"""The JSON payloads, checked at the edge; `PROTOCOL.md` describes them for other languages.
+
+Long, but one list: a class for each payload and nothing else.
+"""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, Self, TypeVar

@@ -17,7 +17,7 @@ from typing import Any
 from broker.codecs import FrameMessage, decode_prediction, encode_frame
 from broker.errors import NotConnectedError, PayloadError, TopicError
 from broker.payloads import OFFLINE, ONLINE, NodeState, Result, dump, parse
-from broker.session import Message, Session, Will
+from broker.session import Message, Session
 from broker.topics import Kind, Topics
 from broker.topics import parse as parse_topic
 from gateway.announcer import Announcer
@@ -28,7 +28,7 @@ from gateway.control import Control
 from gateway.deliveries import Deliveries
 from gateway.health import Health
 from gateway.images import Images
-from gateway.link import Link
+from gateway.link import Link, open_link
 from gateway.outbox import Outbox
 from gateway.results import build_result
 from gateway.roster import Roster
@@ -125,7 +125,14 @@ class Gateway:
         )
         self._assigner = Assigner(settings, self._topics, pack, self.roster, self._announcer)
         self._health = Health(self.cameras, self._topics, self._announcer)
-        self._link = self._make_link(link)
+        self._link = open_link(
+            link,
+            settings,
+            self._topics,
+            more=[*self._announcer.subscriptions, *self._deliveries.subscriptions],
+            on_message=self._on_message,
+            on_connect=self._on_connect,
+        )
         self._outbox = Outbox(
             self._link, self._announcer, spawn=self._spawn, complain=self._complain
         )
@@ -363,29 +370,6 @@ class Gateway:
         self._roster_changed.set()
 
     # Small things
-
-    def _make_link(self, link: Callable[..., Link]) -> Link:
-        offline = OFFLINE.encode()
-        states = [self._topics.camera_status(name) for name in self.settings.cameras]
-        subscriptions = [
-            (self._topics.all_node_status, 1),
-            (self._topics.all_node_states, 1),
-            (self._topics.all_predictions, 0),
-            (self._topics.all_first_model_parts, 1),
-            *((one, 1) for one in (self._topics.all_camera_sets, self._topics.all_camera_states)),
-            (self._topics.gateway_set, 1),
-            *self._announcer.subscriptions,
-            *self._deliveries.subscriptions,
-        ]
-        return link(
-            self.settings.broker,
-            client_id=f"{self.settings.prefix}-gateway-{self.settings.gateway}",
-            will=Will(self._topics.status, offline),
-            on_message=self._on_message,
-            on_connect=self._on_connect,
-            subscriptions=subscriptions,
-            farewell=[Will(topic, offline) for topic in (self._topics.status, *states)],
-        )
 
     async def _wait_for_nodes(self, count: int) -> None:
         if len(self.roster.working) < count:

@@ -98,9 +98,9 @@ def test_evaluate_takes_the_test_part_of_official_files(
     pixels = official.pictures(70)
     official.write_cifar10(tmp_path / "c", pixels[:50], pixels[50:], range(10))
     archive = official.archived(tmp_path / "c", tmp_path / "cifar-10-python.tar.gz")
-    assert main(["evaluate", str(archive), "--json"]) == 0
+    assert main(["evaluate", str(archive), "--pack", "cifar10", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pictures"] == 20
-    assert main(["evaluate", str(archive), "--json", "--limit", "1"]) == 0
+    assert main(["evaluate", str(archive), "--pack", "cifar10", "--json", "--limit", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["pictures"] == 10
 
 

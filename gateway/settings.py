@@ -33,10 +33,9 @@ from gateway.camera_settings import (
     StateSettings,
 )
 from gateway.errors import SettingsError
+from models.errors import YamlFileError
 from models.pack import shipped_packs
-
-# A settings file is written by hand; anything larger is some other file.
-MAX_FILE_BYTES = 1024 * 1024
+from models.yaml_file import read_yaml
 
 # The alphabet of broker.topics, so that a bad id is refused with its place in the file.
 Id = Annotated[
@@ -208,45 +207,15 @@ def masked(source: str) -> str:
     return _CREDENTIALS.sub("***@", source)
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read(file: Path) -> object:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-        text = content.decode()
+        data = read_yaml(file)
     except FileNotFoundError:
         raise SettingsError(
             f"{file}: there is no such file; write one, starting from home.example.yaml"
         ) from None
-    except OSError as exc:
-        raise SettingsError(f"{file}: cannot be read ({exc.strerror}); check the path") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{file}: is not UTF-8 text; save it as UTF-8") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise SettingsError(f"{file}: is larger than 1 MiB; this cannot be a settings file")
-    try:
-        data: object = yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SettingsError(f"{file}: {place}{exc.problem or 'not YAML'}; correct it") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        reason = " ".join(str(exc).split())
-        raise SettingsError(f"{file}: is not YAML ({reason}); correct it") from None
+    except YamlFileError as exc:
+        raise SettingsError(f"{file}: {exc}") from exc
     if not isinstance(data, dict):
         raise SettingsError(
             f"{file}: holds no settings; start with `cameras:`, see home.example.yaml"

@@ -16,7 +16,8 @@ ModelsError
 ├── DatasetError               the labelled pictures cannot be used
 │   └── DataMapError           the file that says which classes make up which labels is not valid
 ├── LabelsError                the file of labels cannot be used, or not for this model
-└── InterfaceError             what a model takes or returns cannot be told
+├── InterfaceError             what a model takes or returns cannot be told
+└── YamlFileError              a YAML file that somebody wrote cannot be used
 
 Every message is one sentence fit for a person: what is wrong, and what to do where that is known.
 """
@@ -142,3 +143,7 @@ class LabelsError(ModelsError):
 
 class InterfaceError(ModelsError):
     """What a model takes or returns cannot be told."""
+
+
+class YamlFileError(ModelsError):
+    """A YAML file that somebody wrote cannot be used; the message goes behind its name."""

@@ -128,7 +128,9 @@ def _add_broker(parser: argparse.ArgumentParser) -> None:
 
 def _add_work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", metavar="NAME", help="run this one whatever is assigned")
-    parser.add_argument("--pack", type=Path, metavar="PATH", help="directory or zip; the shipped")
+    parser.add_argument(
+        "--pack", type=Path, metavar="PATH", help="directory, zip or a shipped one's name"
+    )
     parser.add_argument(
         "--threads", type=int, metavar="N", help="threads of one inference, default: 1"
     )

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from models.errors import DataMapError
+from models.errors import DataMapError, YamlFileError
 from models.manifest import Identifier
+from models.yaml_file import read_yaml
 
-MAX_FILE_BYTES = 1024 * 1024
 MAPS = Path(__file__).parent / "maps"
 
 _SOURCE = re.compile(r"(\w[\w.-]*)/(\w[\w .,'()&+-]*)")
@@ -133,40 +132,14 @@ def load_map(file: Path) -> DataMap:
         raise DataMapError(f"{file}: {_sentence(errors[0])}{more}") from None
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read(file: Path) -> object:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise DataMapError(f"{file}: is larger than 1 MiB; this cannot be a data map")
-        data: object = yaml.load(content.decode(), Loader=_Loader)  # a SafeLoader
+        data = read_yaml(file)
     except FileNotFoundError:
         shipped = ", ".join(sorted(one.stem for one in MAPS.glob("*.yaml")))
         raise DataMapError(f"{file}: there is no such file; shipped maps: {shipped}") from None
-    except OSError as exc:
-        raise DataMapError(f"{file}: cannot be read ({exc.strerror}); check the path") from None
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise DataMapError(f"{file}: {place}{exc.problem or 'not YAML'}; correct it") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
-        reason = " ".join(str(exc).split())
-        raise DataMapError(f"{file}: is not YAML ({reason:.120}); correct it") from None
+    except YamlFileError as exc:
+        raise DataMapError(f"{file}: {exc}") from exc
     if not isinstance(data, dict):
         raise DataMapError(f"{file}: holds no data map; begin with `name:` and `labels:`")
     return data
